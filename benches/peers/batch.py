@@ -1,9 +1,11 @@
 """Images per second of many JPEG files in Python: `classify_batch` of the package `mbvc`, and a Ray job with workers of each engine.
 
 The Ray job reads Parquet files of encoded images and runs one class of each engine with `map_batches`. All engines have as many
-workers, and take turns. A job without an engine shows Ray's own time, and the memory of a worker that does nothing. The memory is the
-largest private memory of a worker after a batch: that of Ray's object store is shared.
+workers, and take turns. The transforms of torchvision are measured if it is installed. A job without an engine shows Ray's own
+time, and the memory of a worker that does nothing. The memory is the largest private memory of a worker after a batch: that of
+Ray's object store is shared.
 """
+import importlib.util
 import io
 import json
 import statistics
@@ -92,6 +94,27 @@ class Peer:
         return {"id": batch["id"], "index": np.array(index), "memory": [private()] * len(index)}
 
 
+class Torchvision:
+    """Workers that decode with Pillow, and resize and normalize with the transforms of torchvision."""
+
+    def __init__(self, model: str):
+        import torch
+        from torchvision import transforms
+
+        torch.set_num_threads(1)
+        steps = [transforms.Resize((224, 224)), transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)]
+        self.transform = transforms.Compose(steps)
+        self.compute = throughput.session(Path(model))
+
+    def __call__(self, batch: dict) -> dict:
+        import numpy as np
+        from PIL import Image
+
+        images = (Image.open(io.BytesIO(content)).convert("RGB") for content in batch["image"])
+        index = [int(np.argmax(self.compute(self.transform(image)[None].numpy()))) for image in images]
+        return {"id": batch["id"], "index": np.array(index), "memory": [private()] * len(index)}
+
+
 class Nothing:
     """Workers without an engine."""
 
@@ -157,6 +180,10 @@ def measure(args) -> dict:
         "LiteRT int8, Pillow": (Peer, models["int8"]),
         "ONNX Runtime float32, Pillow": (Peer, models["onnx"]),
     }
+    if importlib.util.find_spec("torchvision"):
+        engines["ONNX Runtime float32, Pillow, torchvision transforms"] = (Torchvision, models["onnx"])
+    else:
+        step(f"torchvision is not measured; `scripts/install-torch.sh {sys.executable}` installs it")
     for name in SETS:
         folder, contents = data_set(args, name, args.images)
         all_images = [contents[row % len(contents)] for row in range(args.images)]

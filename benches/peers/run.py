@@ -7,6 +7,7 @@
     python3 benches/peers/run.py --grid                25 widths and sizes against LiteRT; also with --precision int8
     python3 benches/peers/run.py --throughput          images per second from JPEG files, on all processors
     python3 benches/peers/run.py --batch               the Python package and Ray jobs, on many JPEG files
+    python3 benches/peers/run.py --sql                 SQL in DataFusion and the Python package, on many JPEG files
     python3 benches/peers/run.py --web                 WebAssembly, against other browser engines, in Node and Chromium
     python3 benches/peers/run.py --update-docs         also writes the tables of docs/benchmarks.md and draws the charts
     python3 benches/peers/run.py --redraw              only draws the charts, from the tables of docs/benchmarks.md
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import batch
 import charts
+import sql
 import tables
 import throughput
 import web
@@ -170,9 +172,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--grid", action="store_true", help="measure widths and sizes against LiteRT instead")
     parser.add_argument("--throughput", action="store_true", help="measure images per second from JPEG files instead")
     parser.add_argument("--batch", action="store_true", help="measure the Python package and Ray jobs instead")
-    parser.add_argument("--images", type=int, default=batch.IMAGES, help="images of each data set of --batch [default: 2000]")
+    parser.add_argument("--sql", action="store_true", help="measure SQL in DataFusion and the Python package instead")
+    parser.add_argument("--images", type=int, default=batch.IMAGES, help="images of a data set of --batch and --sql [default: 2000]")
     parser.add_argument("--web", action="store_true", help="measure WebAssembly instead, in float32 and int8")
-    parser.add_argument("--rounds", type=int, default=15, help="measured rounds of --throughput and --batch [default: 15]")
+    parser.add_argument("--rounds", type=int, default=15, help="measured rounds of --throughput, --batch and --sql [default: 15]")
     parser.add_argument("--widths", default="0.35,0.5,0.75,1.0,1.4", help="widths of the grid")
     parser.add_argument("--sizes", default="96,128,160,192,224", help="sizes of the grid")
     parser.add_argument("--resume", action="store_true", help="measure only the cells that the grid's results lack")
@@ -210,6 +213,15 @@ def measure_batch(args) -> None:
         tables.replace(marker("batch"), text)
 
 
+def measure_sql(args) -> None:
+    results = sql.measure(args)
+    write(args.json or WORK / "sql.json", json.dumps(results, indent=1) + "\n")
+    text = sql.markdown(results, processor())
+    print(text)
+    if args.update_docs:
+        tables.replace(marker("sql"), text)
+
+
 def measure_web(args) -> None:
     rows = web.measure(args)
     write(args.json or WORK / "web.json", json.dumps({"results": rows}, indent=1) + "\n")
@@ -240,7 +252,7 @@ def main() -> None:
     if args.redraw:
         charts.redraw()
         return
-    packages = {"throughput": throughput.PACKAGES, "batch": batch.PACKAGES}
+    packages = {"throughput": throughput.PACKAGES, "batch": batch.PACKAGES, "sql": sql.PACKAGES}
     own = next((packages[kind] for kind in packages if getattr(args, kind)), None)
     enter_environment(own or PACKAGES[args.precision] + ["tensorflow-cpu"] * args.grid)
     # The environment has numpy, which these modules import.
@@ -249,7 +261,7 @@ def main() -> None:
     args.isa = args.isa.split(",") if args.isa else contenders.ISAS[args.precision]
     if not args.no_build:
         cargo("build", "--release", "-p", "mbvc-cli")
-    kinds = {"grid": measure_grid, "throughput": measure_throughput, "batch": measure_batch, "web": measure_web}
+    kinds = {"grid": measure_grid, "throughput": measure_throughput, "batch": measure_batch, "sql": measure_sql, "web": measure_web}
     chosen = next((measure for kind, measure in kinds.items() if getattr(args, kind)), measure_engines)
     chosen(args)
 

@@ -95,18 +95,24 @@ def litert(path: Path):
 
 def onnxruntime(path: Path):
     import numpy as np
+
+    compute = session(path)
+
+    def run(pixels):
+        return compute(np.ascontiguousarray((pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[None]))
+
+    return run
+
+
+def session(path: Path):
+    """A function from the input of an ONNX model, float32 `[1, 3, height, width]`, to its logits."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-
-    def run(pixels):
-        tensor = np.ascontiguousarray((pixels.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[None])
-        return session.run(None, {name: tensor})[0][0]
-
-    return run
+    opened = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = opened.get_inputs()[0].name
+    return lambda tensor: opened.run(None, {name: tensor})[0][0]
 
 
 def work(model: Path, decode, requests, answers) -> None:

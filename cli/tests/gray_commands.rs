@@ -150,7 +150,7 @@ fn preprocessing_has_one_number() {
     assert_eq!(weights.preprocessing().offset, [-2.5; 3]);
     for (more, expected) in [
         (&["--bgr"][..], "which have no order of channels"),
-        (&["--mean", "0.5,0.4,0.3", "--std", "0.2,0.2,0.2"], "--mean 0.5 --std 0.5"),
+        (&["--mean", "0.5,0.4,0.3", "--std", "0.2,0.2,0.2"], "pass one number each as mean and std"),
     ] {
         let (_, said) = bad(folder.path(), &[&import[..], more].concat(), 1);
         assert!(said.contains(expected), "{said}");

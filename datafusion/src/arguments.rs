@@ -14,15 +14,18 @@ pub fn check_image(function: &str, found: &DataType) -> Result<()> {
     let help = match found {
         Binary | LargeBinary | BinaryView | Null => return Ok(()),
         Utf8 | LargeUtf8 | Utf8View => {
-            "paths and encoded text are not read; store the bytes of the image files in a binary column".to_owned()
+            "store the contents of the image files in a binary column; paths and encoded text are not supported"
+                .to_owned()
         }
         // Datasets of Hugging Face: `{bytes: binary, path: text}`.
         Struct(fields) => match fields.iter().find(|field| check_image(function, field.data_type()).is_ok()) {
-            Some(field) => format!("pass the bytes in its field: {function}(image['{}'])", field.name()),
-            None => "pass a field with the bytes of image files".to_owned(),
+            Some(field) => {
+                format!("pass the field that contains the image files: {function}(image['{}'])", field.name())
+            }
+            None => "pass a field that contains image files".to_owned(),
         },
         _ => format!(
-            "pass the bytes of image files; where the values are such bytes: {function}(arrow_cast(image, 'Binary'))"
+            "pass the contents of image files; if the column contains them, cast it: {function}(arrow_cast(image, 'Binary'))"
         ),
     };
     plan_err!("{function}: expected an image of type Binary, LargeBinary or BinaryView, found {found}\nhelp: {help}")

@@ -25,7 +25,7 @@ pub struct Classify {
 
 impl Classify {
     pub fn new(name: String, model: Arc<Model>) -> Self {
-        // The arguments are checked when the type of the result is computed, whose errors DataFusion shows as they are.
+        // `return_field_from_args` checks the arguments: DataFusion shows its errors unchanged.
         Self { name, model, signature: Signature::variadic_any(Volatility::Immutable) }
     }
 

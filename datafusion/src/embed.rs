@@ -13,9 +13,9 @@ use crate::model::Model;
 
 /// `embed(image)`.
 ///
-/// The result is a list of a fixed size: all vectors have the same length, which the type then records, for stores of vectors
-/// that require it (Lance), and the values of a batch are one matrix without offsets. DataFusion's functions of vectors
-/// (`cosine_distance`, `inner_product`, `array_distance`) cast both types of lists to lists of Float64.
+/// The result is a list of fixed size, because all vectors have the same length. Vector stores such as Lance require this type,
+/// and the values of a batch are one matrix without offsets. DataFusion's vector functions (`cosine_distance`,
+/// `inner_product`, `array_distance`) cast lists of both types to lists of Float64.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Embed {
     name: String,

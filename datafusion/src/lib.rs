@@ -36,7 +36,8 @@
 //!
 //! A filter creates a smaller batch, on which DataFusion evaluates other calls, such as `embed`, again. `select e from (select embed(image) as e
 //! from photos) where e[1] > 0.5` runs the network a second time on the images that it selects. `create table vectors as select
-//! embed(image) as e from photos` and a query of that table run it once.
+//! embed(image) as e from photos` and a query of that table run it once. The same is required for several fields of `classify` if
+//! the functions are called through `datafusion-ffi`, as from Python: every call then gets a new array.
 
 #![warn(missing_docs)]
 #![forbid(unsafe_code)]

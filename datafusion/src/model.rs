@@ -14,8 +14,8 @@ use mbvc_pictures::{Photo, Target};
 use crate::memo::Memo;
 use crate::options::{OnError, Options};
 
-/// A classifier with options and buffers. Models are equal if they are the same one, which is what DataFusion requires to
-/// compute equal calls once.
+/// A classifier with options and buffers. Models are equal if they are the same object, so that DataFusion
+/// computes equal calls once.
 pub struct Model {
     pub classifier: Arc<Classifier>,
     options: Options,
@@ -40,7 +40,7 @@ impl Model {
     /// and for an image that cannot be decoded if errors give nulls.
     ///
     /// # Errors
-    /// If an image cannot be decoded and errors end the query. `function` is named in the message.
+    /// If an image cannot be decoded and errors end the query, or a thread cannot be started. The message names `function`.
     pub fn map<T: Send>(
         &self,
         function: &str,
@@ -68,6 +68,7 @@ impl Model {
             return rows.iter().try_for_each(|row| work(&mut lease, row).map(&mut take));
         }
         in_order(&rows, threads, start, work, |_, value| value.map(&mut take))
+            .map_err(|cause| DataFusionError::Execution(format!("{function}: {cause}")))?
     }
 
     /// Decodes an image and frames it: the bytes of the network's input.
@@ -104,10 +105,11 @@ impl Hash for Model {
     }
 }
 
-/// Returns the error of a query. A batch does not know the file or the table that its rows come from.
+/// Returns the error of a query. It names the row of the batch; which file or table the batch comes from is not known here.
 fn failed(function: &str, rows: usize, cause: &mbvc_pictures::Error) -> DataFusionError {
     let help = cause.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
     DataFusionError::Execution(format!(
-        "{function}: {cause} (of a batch of {rows} rows, from 0){help}\nhelp: `OnError::Null` gives null for such images"
+        "{function}: {cause}\nnote: rows are counted from 0 in their batch of {rows} rows{help}\nhelp: `OnError::Null` returns null for such \
+         images"
     ))
 }

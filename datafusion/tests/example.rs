@@ -8,19 +8,21 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, BinaryArray, RecordBatch};
 use datafusion::parquet::arrow::ArrowWriter;
-use mbvc_compiler::diagnostic::SourceFile;
-use mbvc_compiler::spec::{Overrides, Words};
-use mbvc_engine::{Bundle, Classifier, Source};
+use mbvc_engine::Classifier;
 use mbvc_networks::demo::{SAMPLES, Variant, build, weights};
 use mbvc_pictures::Photo;
 
-/// Runs the example and returns its exit code, its output and its errors.
+/// Runs `count_labels` and returns its exit code, its output and its errors.
 fn run(arguments: &[&str], folder: &Path) -> (Option<i32>, String, String) {
+    run_example("count_labels", arguments, folder)
+}
+
+fn run_example(name: &str, arguments: &[&str], folder: &Path) -> (Option<i32>, String, String) {
     // Cargo builds examples next to the folder of the tests.
     let mut program = std::env::current_exe().unwrap();
     program.pop();
     program.pop();
-    program.push(format!("examples/count_labels{}", std::env::consts::EXE_SUFFIX));
+    program.push(format!("examples/{name}{}", std::env::consts::EXE_SUFFIX));
     let ran = Command::new(program).args(arguments).env("MBVC_CACHE", folder).current_dir(folder).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (ran.status.code(), text(ran.stdout), text(ran.stderr))
@@ -44,12 +46,7 @@ fn labels_are_counted() {
         write(&folder.path().join(format!("photos/{number}.parquet")));
     }
     let weights = weights().unwrap();
-    let mut overrides = Overrides::new(Words::Command);
-    // Compiled faster than the default.
-    overrides.set("fusion", "none");
-    let spec = SourceFile::new("demo.yaml", include_str!("../../networks/specs/demo.yaml"));
-    let bundle = Bundle::new(Source::new(spec, overrides).unwrap(), weights.clone());
-    std::fs::write(folder.path().join("demo.mbvc"), bundle.to_bytes().unwrap()).unwrap();
+    assert_eq!(run_example("demo_model", &["demo.mbvc"], folder.path()).0, Some(0));
 
     let classifier = Classifier::new(build(&Variant::Unfused, &weights).unwrap(), &weights);
     let mut counts = BTreeMap::<_, usize>::new();

@@ -12,9 +12,9 @@ pub struct Caller {
     /// `floats` and one cache line more, for alignment.
     scratch: Vec<f32>,
     floats: usize,
-    /// Input of a float network.
+    /// Input of a float network; empty for a quantized one.
     input: Vec<f32>,
-    /// Input of a quantized network.
+    /// Input of a quantized network; empty for a float one.
     pixels: Vec<u8>,
     quantized: bool,
     /// Logits of the last call.
@@ -24,12 +24,14 @@ pub struct Caller {
 impl Caller {
     /// Allocates the buffers for calls of a network.
     pub fn new(info: &NetworkInfo) -> Self {
+        let (length, quantized) = (info.input.iter().product(), info.conventions.precision.is_quantized());
+        let (values, bytes) = if quantized { (0, length) } else { (length, 0) };
         Self {
             scratch: vec![0.0; info.scratch_bytes / size_of::<f32>() + LINE / size_of::<f32>()],
             floats: info.scratch_bytes / size_of::<f32>(),
-            input: vec![0.0; info.input.iter().product()],
-            pixels: vec![0; info.input.iter().product()],
-            quantized: info.conventions.precision.is_quantized(),
+            input: vec![0.0; values],
+            pixels: vec![0; bytes],
+            quantized,
             logits: vec![0.0; info.classes],
         }
     }
@@ -45,10 +47,8 @@ impl Caller {
 
     /// Sets the input to noise, the same on every run.
     pub fn noise(&mut self) {
-        noise(&mut self.input);
-        for (pixel, value) in self.pixels.iter_mut().zip(&self.input) {
-            *pixel = (value * 127.5 + 127.5) as u8;
-        }
+        self.input.iter_mut().zip(noise()).for_each(|(value, noise)| *value = noise);
+        self.pixels.iter_mut().zip(noise()).for_each(|(pixel, noise)| *pixel = (noise * 127.5 + 127.5) as u8);
     }
 
     /// Calls the network once and returns the time. A quantized network reads the pixels as bytes, as in a program.
@@ -96,15 +96,15 @@ fn aligned(scratch: &mut [f32], floats: usize) -> &mut [f32] {
     &mut scratch[at..][..floats]
 }
 
-/// Fills `values` with uniform noise in -1..1, the same on every run.
-fn noise(values: &mut [f32]) {
+/// Uniform noise in -1..1, the same on every run.
+fn noise() -> impl Iterator<Item = f32> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    for value in values {
+    std::iter::repeat_with(move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        *value = (state >> 40) as f32 / (1 << 23) as f32 - 1.0;
-    }
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    })
 }
 
 #[cfg(test)]
@@ -113,8 +113,7 @@ mod tests {
 
     #[test]
     fn noise_is_noise() {
-        let mut values = [0.0; 1000];
-        noise(&mut values);
+        let values: Vec<f32> = noise().take(1000).collect();
         assert!(values.iter().all(|value| (-1.0..1.0).contains(value)));
         let mean = values.iter().sum::<f32>() / 1000.0;
         assert!(mean.abs() < 0.1, "{mean}");

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
+
+use crate::error::{Error, Result};
 
 /// Results for each thread that may wait for an earlier one, so that a slow item does not stop the other threads at once.
 const AHEAD: usize = 4;
@@ -18,14 +21,15 @@ pub fn threads(items: usize) -> usize {
 /// started but not taken are at most five times as many as `threads`.
 ///
 /// # Errors
-/// The first error of `take`. Items that have not been started by then are left out.
+/// If a thread cannot be started. The inner error is the first of `take`; items that have not been started by then are left
+/// out.
 pub fn in_order<'i, I: Sync, S, T: Send, E>(
     items: &'i [I],
     threads: usize,
     start: impl Fn() -> S + Sync,
     work: impl Fn(&mut S, &'i I) -> T + Sync,
     mut take: impl FnMut(&'i I, T) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<Result<(), E>> {
     let window = threads * (1 + AHEAD);
     let (admit, admitted) = channel();
     // Sending fails only if every thread has panicked, which the scope passes on.
@@ -34,9 +38,9 @@ pub fn in_order<'i, I: Sync, S, T: Send, E>(
     std::thread::scope(|scope| {
         // Moved into this closure, so that an early return closes the channels, which ends the threads.
         let (admit, results) = (admit, results);
-        for _ in 0..threads {
+        for number in 1..=threads {
             let send = send.clone();
-            scope.spawn(|| {
+            let serve = || {
                 let send = send;
                 let mut state = start();
                 let next = || admitted.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -48,7 +52,11 @@ pub fn in_order<'i, I: Sync, S, T: Send, E>(
                         return;
                     }
                 }
-            });
+            };
+            Builder::new().spawn_scoped(scope, serve).map_err(|cause| {
+                Error::new(format!("cannot start thread {number} of {threads}: {cause}"))
+                    .help("use fewer threads, or raise the limits of threads and memory (`ulimit -u`, `ulimit -v`)")
+            })?;
         }
         drop(send);
         let mut waiting = items.iter().enumerate();
@@ -63,15 +71,17 @@ pub fn in_order<'i, I: Sync, S, T: Send, E>(
                 }
                 match results.recv() {
                     Ok((number, result)) => drop(early.insert(number, result)),
-                    Err(_) => return Ok(()),
+                    Err(_) => return Ok(Ok(())),
                 }
             };
-            take(item, result.unwrap_or_else(|panic| resume_unwind(panic)))?;
+            if let Err(error) = take(item, result.unwrap_or_else(|panic| resume_unwind(panic))) {
+                return Ok(Err(error));
+            }
             if let Some(item) = waiting.next() {
                 let _ = admit.send(item);
             }
         }
-        Ok(())
+        Ok(Ok(()))
     })
 }
 
@@ -105,6 +115,7 @@ mod tests {
                         Ok::<_, Infallible>(())
                     },
                 )
+                .unwrap()
                 .unwrap();
                 assert_eq!(taken, items.iter().map(|item| (*item, item * 10)).collect::<Vec<_>>(), "{threads} threads");
             }
@@ -121,7 +132,7 @@ mod tests {
             all.notify_all();
             drop(all.wait_while(count, |count| *count < 4).unwrap());
         };
-        in_order(&[0, 1, 2, 3], 4, || (), work, |_, ()| Ok::<_, Infallible>(())).unwrap();
+        in_order(&[0, 1, 2, 3], 4, || (), work, |_, ()| Ok::<_, Infallible>(())).unwrap().unwrap();
     }
 
     #[test]
@@ -152,6 +163,7 @@ mod tests {
                 Ok::<_, Infallible>(())
             },
         )
+        .unwrap()
         .unwrap();
         assert_eq!(started.into_inner(), items.len());
     }
@@ -180,7 +192,7 @@ mod tests {
                 if *item == 20 { Err("full") } else { Ok(()) }
             },
         );
-        assert_eq!((failed.unwrap_err(), taken), ("full", 21));
+        assert_eq!((failed.unwrap().unwrap_err(), taken), ("full", 21));
         assert!(started.into_inner() <= 21 + 2 * (1 + AHEAD), "items after the error are left out");
     }
 }

@@ -15,6 +15,10 @@ pub enum ErrorKind {
     Unsupported,
     /// The label file is invalid or does not fit the network.
     Labels,
+    /// The model does not fit the given spec.
+    Mismatch,
+    /// An option does not fit the model.
+    Option,
 }
 
 /// Why a file was not imported. Displays as the problem, followed by indented lines of detail.

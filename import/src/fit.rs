@@ -5,7 +5,7 @@ use mbvc_compiler::spec::NetworkSpec;
 use mbvc_runtime::{Conventions, Header, Listing, Mismatch, Remedy};
 
 use crate::container::Container;
-use crate::error::{ImportError, Result};
+use crate::error::{ErrorKind, ImportError, Result};
 
 impl Container {
     /// Compares conventions and all tensors with those of `spec`, as the runtime does when it binds weights. A weights
@@ -39,5 +39,5 @@ pub fn check(mismatches: &[Mismatch]) -> Result<()> {
         return Ok(());
     }
     let problem = format!("the weights do not fit the spec:{}", Listing(mismatches));
-    Err(ImportError::unsupported(problem).help(Remedy(mismatches).to_string()))
+    Err(ImportError::new(ErrorKind::Mismatch, problem).help(Remedy(mismatches).to_string()))
 }

@@ -36,6 +36,15 @@ impl Labels {
         Self::parse(&read_file(path)?, &path.display().to_string())
     }
 
+    /// Returns labels that are listed in an argument.
+    ///
+    /// # Errors
+    /// If there are none, or one is empty or spans lines.
+    pub fn listed(names: Vec<String>) -> Result<Self> {
+        let names = names.iter().map(|name| name.trim().to_owned()).collect();
+        Self::checked(names, "labels")
+    }
+
     /// Parses the content of a label file: see [`open`](Self::open). `file` is its name in messages.
     ///
     /// # Errors
@@ -55,8 +64,13 @@ impl Labels {
         } else {
             from_lines(text)
         };
+        Self::checked(names, file)
+    }
+
+    fn checked(names: Vec<String>, file: &str) -> Result<Self> {
+        let wrong = |problem: String| ImportError::new(ErrorKind::Labels, problem).file(file);
         if names.is_empty() {
-            return Err(wrong("the file contains no labels".into()).help("write one label per line"));
+            return Err(wrong("there are no labels".into()).help("write one label per line"));
         }
         if let Some(at) = names.iter().position(|name| name.is_empty() || name.contains(['\n', '\r'])) {
             return Err(
@@ -219,8 +233,8 @@ mod tests {
     #[test]
     fn rejects_invalid_files() {
         let problem = |bytes: &[u8]| Labels::parse(bytes, "l").unwrap_err().to_string();
-        assert!(problem(b"").contains("no labels"));
-        assert!(problem(b"\n \n").contains("no labels"));
+        assert!(problem(b"").contains("there are no labels"));
+        assert!(problem(b"\n \n").contains("there are no labels"));
         assert!(problem(b"a\n\nb").contains("label 1 is empty"));
         assert!(problem(b"a\xff").contains("byte 1"));
         assert!(problem(b"[1]").contains("element 0"));

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod adjust;
 mod archive;
 mod beside;
 pub mod calibrate;
@@ -48,6 +49,7 @@ mod tflite;
 mod torch;
 mod trace;
 
+pub use adjust::{Adjustments, LabelSource, check_mean, check_range, check_std, head_activation, read_adjusted};
 pub use container::Container;
 pub use error::{ErrorKind, ImportError};
 pub use imported::Imported;

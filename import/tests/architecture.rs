@@ -8,7 +8,7 @@ use architecture::Imports;
 mod architecture;
 
 /// Modules of this crate, each of which may use those before it.
-const ORDER: [&str; 31] = [
+const ORDER: [&str; 32] = [
     "error",
     "text",
     "limits",
@@ -39,6 +39,7 @@ const ORDER: [&str; 31] = [
     "spec_yaml",
     "imported",
     "read",
+    "adjust",
     "inspect",
 ];
 

@@ -310,20 +310,26 @@ def import_model(
     return model
 
 
-def load(path: Path, *, isa: str | None = None) -> Model:
+def load(path: Path, *, isa: str | None = None, keep_weights: bool = True) -> Model:
     """Opens a model file that :meth:`Model.save` wrote.
 
     The file may contain machine code, which is run: open only files that you trust.
 
+    Args:
+        path: The model file.
+        isa: Instruction set. Default: the best of this processor.
+        keep_weights: Keep the weights in the layout of the file too, from which the model can be saved and pickled. Without them a
+            worker process needs less memory: the size of the file.
+
     Raises:
         Error: The file is damaged, or was compiled for another platform or by another version.
     """
-    return Model._of(_native.Model.load(path, isa, _report), isa)
+    return Model._of(_native.Model.load(path, isa, keep_weights, _report), isa)
 
 
-def loads(content: bytes, *, isa: str | None = None) -> Model:
+def loads(content: bytes, *, isa: str | None = None, keep_weights: bool = True) -> Model:
     """As :func:`load`, for the content of a model file."""
-    return Model._of(_native.Model.loads(content, isa, _report), isa)
+    return Model._of(_native.Model.loads(content, isa, keep_weights, _report), isa)
 
 
 def _restored(content: bytes, isa: str | None) -> Model:

@@ -5,6 +5,8 @@ use std::num::NonZero;
 use mbvc_engine::parallel;
 use pyo3::prelude::*;
 
+use crate::errors::Failure;
+
 /// Most threads of a call.
 const MOST: usize = 256;
 
@@ -12,7 +14,7 @@ const MOST: usize = 256;
 /// core); with a single one, on this thread. `KeyboardInterrupt` ends the run.
 ///
 /// # Errors
-/// The exception of a signal handler.
+/// The exception of a signal handler, or that a thread cannot be started.
 pub fn each<I: Sync, T: Send>(
     py: Python<'_>,
     items: &[I],
@@ -30,7 +32,8 @@ pub fn each<I: Sync, T: Send>(
         // Without a thread of its own, whose memory the allocator would keep.
         match threads {
             0 | 1 => items.iter().try_for_each(|item| take(work(item)))?,
-            _ => parallel::in_order(items, threads, || (), |(), item| work(item), |_, result| take(result))?,
+            _ => parallel::in_order(items, threads, || (), |(), item| work(item), |_, result| take(result))
+                .map_err(Failure::from)??,
         }
         Ok(results)
     })

@@ -19,6 +19,12 @@ impl Failure {
         Self { class: "Error", message: message.into(), help: Vec::new() }
     }
 
+    /// Adds a remedy.
+    pub fn help(mut self, text: &str) -> Self {
+        self.help.push(text.to_owned());
+        self
+    }
+
     /// Returns the exception.
     pub fn exception<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let class = py.import("mbvc._errors")?.getattr(self.class)?.cast_into::<PyType>()?;
@@ -73,7 +79,11 @@ impl From<mbvc_pictures::Error> for Failure {
 
 impl From<Box<mbvc_import::ImportError>> for Failure {
     fn from(error: Box<mbvc_import::ImportError>) -> Self {
-        let class = if error.kind == ErrorKind::Labels { "LabelsError" } else { "ModelFileError" };
+        let class = match error.kind {
+            ErrorKind::Labels => "LabelsError",
+            ErrorKind::Mismatch | ErrorKind::Option => "Error",
+            ErrorKind::Io | ErrorKind::NotAModel | ErrorKind::Malformed | ErrorKind::Unsupported => "ModelFileError",
+        };
         Self { class, message: error.to_string(), help: Vec::new() }
     }
 }

@@ -1,13 +1,12 @@
 //! Import of models of other frameworks.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use mbvc_compiler::diagnostic::SourceFile;
-use mbvc_compiler::spec::{Color, NetworkSpec, Overrides, Preprocessing};
+use mbvc_compiler::spec::{NetworkSpec, Overrides, Preprocessing};
 use mbvc_engine::{Bundle, Source};
-use mbvc_import::{Imported, Labels, Quantization, ReadOptions};
-use mbvc_runtime::{Framing, HeadActivation, Weights};
+use mbvc_import::{Adjustments, LabelSource, Labels, Quantization, ReadOptions};
+use mbvc_runtime::{Framing, Weights};
 use pyo3::prelude::*;
 
 use crate::errors::{Failure, Result};
@@ -17,7 +16,7 @@ use crate::errors::{Failure, Result};
 #[pyo3(from_item_all)]
 pub struct Options {
     spec: Option<PathBuf>,
-    labels: Option<LabelSource>,
+    labels: Option<LabelArgument>,
     head_activation: Option<String>,
     dequantize: bool,
     range: Option<[f64; 2]>,
@@ -29,7 +28,7 @@ pub struct Options {
 
 /// Where labels come from.
 #[derive(FromPyObject)]
-enum LabelSource {
+enum LabelArgument {
     /// `imagenet`, `none`, or the path of a file.
     Named(PathBuf),
     Listed(Vec<String>),
@@ -53,12 +52,8 @@ pub fn read(path: &Path, options: &Options) -> Result<Found> {
     };
     let quantization = if options.dequantize { Quantization::Dequantize } else { Quantization::Keep };
     let spec = given.as_ref().map(|source| &source.spec);
-    let mut imported = mbvc_import::read(path, &ReadOptions { quantization, spec, ..ReadOptions::default() })?;
-    if let Some(spec) = spec {
-        imported.check_against(spec).map_err(|mismatches| Failure::new(format!("{}: {mismatches}", path.display())))?;
-        imported.set_preprocessing(spec.preprocessing, "the spec");
-    }
-    options.apply(&mut imported, path)?;
+    let read = ReadOptions { quantization, spec, ..ReadOptions::default() };
+    let imported = mbvc_import::read_adjusted(path, &read, &options.adjustments()?, "the arguments")?;
     let source = match given {
         Some(given) => with_precision(&given, imported.spec())?,
         None => {
@@ -86,66 +81,33 @@ fn with_precision(given: &Source, found: &NetworkSpec) -> Result<Source> {
 }
 
 impl Options {
-    fn apply(&self, imported: &mut Imported, path: &Path) -> Result<()> {
-        if self.bgr {
-            if imported.spec().input == Color::Gray {
-                let message = format!("{} reads gray images, which have no order of channels", path.display());
-                return Err(Failure::new(message));
-            }
-            imported.swap_channels();
-        }
-        if let Some(preprocessing) = self.preprocessing()? {
-            if imported.spec().input == Color::Gray && !preprocessing.is_gray() {
-                return Err(Failure::new(
-                    "the model reads gray images: expected the same mean and std for all channels",
-                ));
-            }
-            imported.set_preprocessing(preprocessing, "the arguments");
-        }
-        if let Some(text) = &self.framing {
-            let framing = Framing::parse(text).map_err(|cause| Failure::new(format!("framing: {cause}")))?;
-            imported.set_framing(framing, "the arguments");
-        }
-        if let Some(word) = &self.head_activation {
-            let activation = HeadActivation::from_word(word).ok_or_else(|| {
-                Failure::new(format!("head_activation: expected softmax, log_softmax, sigmoid or none, found {word:?}"))
-            })?;
-            imported.set_head_activation(activation, "the arguments");
-        }
-        match &self.labels {
-            None => {}
-            Some(LabelSource::Listed(labels)) => {
-                imported.set_labels(&Labels::parse(json(labels).as_bytes(), "labels")?)?;
-            }
-            Some(LabelSource::Named(path)) => match path.to_str() {
-                Some("none") => imported.remove_labels(),
-                Some("imagenet") => {
-                    let classes = imported.recovered.scored_classes();
-                    let labels = Labels::imagenet(classes).ok_or_else(|| {
-                        Failure::new(format!("labels=\"imagenet\" requires 1000 or 1001 classes, found {classes}"))
-                    })?;
-                    imported.set_labels(&labels)?;
-                }
-                _ => imported.set_labels(&Labels::open(path)?)?,
-            },
-        }
-        Ok(())
+    fn adjustments(&self) -> Result<Adjustments> {
+        let framing = |text: &String| Framing::parse(text).map_err(|cause| invalid("framing", cause));
+        let activation =
+            |word: &String| mbvc_import::head_activation(word).map_err(|cause| invalid("head_activation", cause));
+        let labels = |labels: &LabelArgument| match labels {
+            LabelArgument::Listed(labels) => Labels::listed(labels.clone()).map(LabelSource::Given),
+            LabelArgument::Named(path) => LabelSource::open(path),
+        };
+        Ok(Adjustments {
+            bgr: self.bgr,
+            preprocessing: self.preprocessing()?,
+            framing: self.framing.as_ref().map(framing).transpose()?,
+            head_activation: self.head_activation.as_ref().map(activation).transpose()?,
+            labels: self.labels.as_ref().map(labels).transpose()?,
+        })
     }
-}
 
-impl Options {
     fn preprocessing(&self) -> Result<Option<Preprocessing>> {
         match (self.range, self.mean, self.std) {
             (None, None, None) => Ok(None),
-            (Some([low, high]), None, None) if low < high && low.is_finite() && high.is_finite() => {
-                Ok(Some(Preprocessing::from_range(low, high)))
-            }
-            (Some([low, high]), None, None) => {
-                Err(Failure::new(format!("range: expected the lower bound first, found {low}, {high}")))
+            (Some(range), None, None) => {
+                mbvc_import::check_range(range).map_err(|cause| invalid("range", cause))?;
+                Ok(Some(Preprocessing::from_range(range[0], range[1])))
             }
             (None, Some(mean), Some(std)) => {
-                of_unit_pixels("mean", mean, &Preprocessing::MEAN)?;
-                of_unit_pixels("std", std, &Preprocessing::STD)?;
+                mbvc_import::check_mean(&mean).map_err(|cause| invalid("mean", cause))?;
+                mbvc_import::check_std(&std).map_err(|cause| invalid("std", cause))?;
                 Ok(Some(Preprocessing::from_mean_and_std(mean, std)))
             }
             _ => Err(Failure::new("expected either `range`, or both `mean` and `std`")),
@@ -153,21 +115,6 @@ impl Options {
     }
 }
 
-/// Checks the values of an argument, which refer to pixels scaled to 0..1.
-fn of_unit_pixels(name: &str, values: [f64; 3], range: &RangeInclusive<f64>) -> Result<()> {
-    match values.iter().find(|value| !range.contains(value)) {
-        None => Ok(()),
-        Some(value) if (1.0..=255.0).contains(value) => Err(Failure::new(format!(
-            "{name} refers to pixels scaled to 0..1; divide values for pixels of 0..255 by 255"
-        ))),
-        Some(value) => {
-            let (least, most) = (range.start(), range.end());
-            Err(Failure::new(format!("{name}: {value} is out of range, expected {least} to {most}")))
-        }
-    }
-}
-
-/// A JSON list of texts.
-fn json(texts: &[String]) -> String {
-    serde_json::Value::from(texts).to_string()
+fn invalid(argument: &str, cause: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("{argument}: {cause}"))
 }

@@ -25,7 +25,9 @@ use crate::progress::Reporter;
 #[pyclass(frozen, module = "mbvc._native")]
 pub struct Model {
     classifier: Classifier,
-    bundle: Arc<Bundle>,
+    source: Source,
+    /// What the model can be saved from; `None` if it was opened to run only.
+    bundle: Option<Arc<Bundle>>,
     callers: Callers,
     /// What the import found out: keys, values and reasons, and notes.
     found: (Vec<(String, String, String)>, Vec<String>),
@@ -68,24 +70,32 @@ impl Model {
         })
     }
 
-    /// Opens a model file.
+    /// Opens a model file. If `keep`, the model can be saved.
     #[staticmethod]
-    fn load(py: Python<'_>, path: PathBuf, isa: Option<String>, progress: Option<Py<PyAny>>) -> PyResult<Self> {
+    fn load(
+        py: Python<'_>,
+        path: PathBuf,
+        isa: Option<String>,
+        keep: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
         let isa = isa_of(isa.as_deref())?;
-        interruptible(py, move || {
-            let bundle = Bundle::open(&path).map_err(Failure::from)?;
-            Ok(Self::new(bundle, isa, &Reporter(progress))?)
-        })
+        let bundle = py.detach(|| Bundle::open(&path)).map_err(Failure::from)?;
+        Self::restored(py, bundle, isa, keep, progress)
     }
 
-    /// Opens the bytes of a model file.
+    /// Opens the bytes of a model file. If `keep`, the model can be saved.
     #[staticmethod]
-    fn loads(py: Python<'_>, bytes: PyBackedBytes, isa: Option<String>, progress: Option<Py<PyAny>>) -> PyResult<Self> {
+    fn loads(
+        py: Python<'_>,
+        bytes: PyBackedBytes,
+        isa: Option<String>,
+        keep: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
         let isa = isa_of(isa.as_deref())?;
-        interruptible(py, move || {
-            let bundle = Bundle::from_bytes(&bytes, "the model").map_err(Failure::from)?;
-            Ok(Self::new(bundle, isa, &Reporter(progress))?)
-        })
+        let bundle = py.detach(|| Bundle::from_bytes(&bytes, "the model")).map_err(Failure::from)?;
+        Self::restored(py, bundle, isa, keep, progress)
     }
 
     /// Returns the model file. If `complete`, it contains the compiled network, unless the package carries it.
@@ -95,7 +105,7 @@ impl Model {
         complete: bool,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let bundle = Arc::clone(&self.bundle);
+        let bundle = Arc::clone(self.kept()?);
         let bytes = interruptible(py, move || {
             let bytes = match complete {
                 true => bundle.completed(&Reporter(progress)).and_then(|bundle| bundle.to_bytes()),
@@ -181,13 +191,13 @@ impl Model {
     /// Text of the spec, with the overrides applied.
     #[getter]
     fn spec(&self) -> PyResult<String> {
-        Ok(self.bundle.source.text().map_err(Failure::from)?)
+        Ok(self.source.text().map_err(Failure::from)?)
     }
 
     /// The weights file.
     #[getter]
-    fn weights<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.bundle.weights.as_bytes())
+    fn weights<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, self.kept()?.weights.as_bytes()))
     }
 
     /// What the import found out: keys, values and reasons, and notes.
@@ -225,7 +235,32 @@ impl Model {
         // requires; other bundles have no library.
         let network = unsafe { bundle.network(isa, progress)? };
         let classifier = Classifier::new(network, &bundle.weights);
-        Ok(Self { classifier, bundle: Arc::new(bundle), callers: Callers::default(), found: Default::default() })
+        let source = bundle.source.clone();
+        let bundle = Some(Arc::new(bundle));
+        Ok(Self { classifier, source, bundle, callers: Callers::default(), found: Default::default() })
+    }
+
+    fn restored(
+        py: Python<'_>,
+        bundle: Bundle,
+        isa: Option<Isa>,
+        keep: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let is_complete = bundle.is_complete();
+        let restore = move || {
+            let model = Self::new(bundle, isa, &Reporter(progress))?;
+            Ok(if keep { model } else { Self { bundle: None, ..model } })
+        };
+        // Without a thread of its own, whose memory the allocator would keep: nothing is compiled.
+        if is_complete { py.detach(restore) } else { interruptible(py, restore) }
+    }
+
+    fn kept(&self) -> Result<&Arc<Bundle>> {
+        self.bundle.as_ref().ok_or_else(|| {
+            Failure::new("the model was opened with keep_weights=False and cannot be saved or pickled")
+                .help("open it without this argument")
+        })
     }
 
     fn each<T: Send>(

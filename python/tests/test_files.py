@@ -1,6 +1,7 @@
 """Model files: saved, opened without a compiler, damaged and foreign."""
 
 import os
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -37,6 +38,17 @@ def test_a_saved_model_needs_no_compiler(tiny, int8, photographs, tmp_path):
         assert mbvc.loads(path.read_bytes()).classify(photographs[0]) == model.classify(photographs[0])
     assert not (tmp_path / "cache").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["int8.mbvc", "tiny.mbvc"], "no temporary file is left"
+
+
+def test_a_model_without_its_weights_runs(tiny, int8, photographs):
+    for model in (tiny, int8):
+        content = model.to_bytes()
+        running = mbvc.loads(content, keep_weights=False)
+        assert running.classify(photographs[0]) == model.classify(photographs[0])
+        assert running.spec == model.spec and repr(running) == repr(mbvc.loads(content))
+        for save in (running.to_bytes, lambda model=running: pickle.dumps(model)):
+            with pytest.raises(mbvc.Error, match="keep_weights=False"):
+                save()
 
 
 def test_an_existing_file_is_not_replaced(int8, tmp_path):

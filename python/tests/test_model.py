@@ -239,7 +239,7 @@ def test_labels_and_preprocessing_can_be_given(tflite, photographs):
     for arguments, text in [
         ({"mean": 127.5, "std": 127.5}, "divide values for pixels of 0..255 by 255"),
         ({"mean": 0.5, "std": 0}, "std: 0 is out of range"),
-        ({"range": (1, 1)}, "expected the lower bound first"),
+        ({"range": (1, 1)}, "range: .* the lower bound first"),
     ]:
         with pytest.raises(mbvc.Error, match=text):
             mbvc.import_model(tflite, **arguments)

@@ -81,6 +81,35 @@ def test_keyboard_interrupt_ends_a_batch(int8, photographs, tmp_path):
     assert out == "interrupted\n" and started.returncode == 0
 
 
+TOO_MANY_THREADS = """
+import mbvc, resource, sys
+model = mbvc.load(sys.argv[1])
+image = open(sys.argv[2], 'rb').read()
+for line in open('/proc/self/status'):
+    if line.startswith('VmSize:'):
+        used = int(line.split()[1]) << 10
+resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20), resource.RLIM_INFINITY))
+try:
+    model.classify_batch([image] * 256, threads=256)
+except mbvc.Error as error:
+    print(error.message, error.help)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(len(model.classify_batch([image] * 4, threads=2)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_threads_that_cannot_be_started_are_an_error(int8, photographs, tmp_path):
+    int8.save(tmp_path / "model.mbvc")
+    ran = subprocess.run(
+        [sys.executable, "-c", TOO_MANY_THREADS, tmp_path / "model.mbvc", photographs[0]], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    error, count = ran.stdout.splitlines()
+    assert error.startswith("cannot start thread ") and " of 256: " in error and "use fewer threads" in error, error
+    assert count == "4"
+
+
 def command(*arguments, **options):
     return subprocess.run([sys.executable, "-m", "mbvc", *arguments], capture_output=True, text=True, **options)
 

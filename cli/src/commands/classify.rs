@@ -125,7 +125,7 @@ fn classify(args: &Args, classifier: &Classifier, name: &str, paths: &[PathBuf])
     );
     let elapsed = start.elapsed();
     bar.finish_and_clear();
-    done?;
+    done??;
     if !args.json && times.len() > 1 {
         let (median, isa) = (quantile_ms(&times, 0.5), classifier.network.isa());
         outln!(

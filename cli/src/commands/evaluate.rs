@@ -102,7 +102,7 @@ fn evaluate(classifier: &Classifier, folders: &[Folder]) -> Result<(Tally, Seen)
             bar.inc(1);
             Ok::<_, CliError>(())
         },
-    )?;
+    )??;
     bar.finish_and_clear();
     Ok((tally, seen))
 }

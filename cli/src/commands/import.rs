@@ -1,13 +1,12 @@
 //! `mbvc import`: reads trained models of other frameworks.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use mbvc::picture::Framing;
 use mbvc::weights::HeadActivation;
 use mbvc_compiler::diagnostic::SourceFile;
-use mbvc_compiler::spec::{Color, Preprocessing};
-use mbvc_import::{ImportError, Imported, Labels, Quantization, ReadOptions};
+use mbvc_compiler::spec::Preprocessing;
+use mbvc_import::{Adjustments, ErrorKind, ImportError, Imported, LabelSource, Quantization, ReadOptions};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
@@ -61,7 +60,7 @@ pub struct Args {
     labels: Option<PathBuf>,
     /// Function from logits to scores: softmax, log_softmax, sigmoid or none [default: the last activation of the model,
     /// else sigmoid for a single logit and softmax for several]
-    #[arg(long, value_name = "ACTIVATION", value_parser = head_activation)]
+    #[arg(long, value_name = "ACTIVATION", value_parser = mbvc_import::head_activation)]
     head_activation: Option<HeadActivation>,
     /// Convert a quantized model to float32
     #[arg(long)]
@@ -101,6 +100,18 @@ struct PixelArgs {
     bgr: bool,
 }
 
+impl Args {
+    fn adjustments(&self) -> Result<Adjustments> {
+        Ok(Adjustments {
+            bgr: self.pixels.bgr,
+            preprocessing: self.pixels.preprocessing(),
+            framing: self.pixels.framing,
+            head_activation: self.head_activation,
+            labels: self.labels.as_deref().map(LabelSource::open).transpose()?,
+        })
+    }
+}
+
 impl PixelArgs {
     fn preprocessing(&self) -> Option<Preprocessing> {
         match (self.range, self.mean.zip(self.std)) {
@@ -118,65 +129,30 @@ fn numbers<const N: usize>(text: &str) -> std::result::Result<[f64; N], String> 
 }
 
 fn range(text: &str) -> std::result::Result<[f64; 2], String> {
-    numbers(text).and_then(|[low, high]| match low < high {
-        true => Ok([low, high]),
-        false => Err("write the lower bound first".to_owned()),
-    })
+    let bounds = numbers(text)?;
+    mbvc_import::check_range(bounds).map(|()| bounds)
 }
 
 fn means(text: &str) -> std::result::Result<[f64; 3], String> {
-    of_unit_pixels(text, "means", &Preprocessing::MEAN)
+    let means = channels(text)?;
+    mbvc_import::check_mean(&means).map(|()| means)
 }
 
 fn deviations(text: &str) -> std::result::Result<[f64; 3], String> {
-    of_unit_pixels(text, "deviations", &Preprocessing::STD)
+    let deviations = channels(text)?;
+    mbvc_import::check_std(&deviations).map(|()| deviations)
 }
 
-/// Numbers within `range`; `what` are the means or deviations of pixels scaled to 0..1.
-fn of_unit_pixels(text: &str, what: &str, range: &RangeInclusive<f64>) -> std::result::Result<[f64; 3], String> {
-    let numbers = numbers(text).or_else(|expected| match numbers(text) {
+/// Three numbers, or one for all channels.
+fn channels(text: &str) -> std::result::Result<[f64; 3], String> {
+    numbers(text).or_else(|expected| match numbers(text) {
         Ok([all]) => Ok([all; 3]),
         Err(_) => Err(format!("{expected}, or one for all channels")),
-    })?;
-    match numbers.iter().find(|number| !range.contains(number)) {
-        None => Ok(numbers),
-        Some(number) if (1.0..=255.0).contains(number) => {
-            Err(format!("{what} refer to pixels scaled to 0..1; divide values for pixels of 0..255 by 255"))
-        }
-        Some(number) => Err(format!("{number} is out of range, expected {} to {}", range.start(), range.end())),
-    }
-}
-
-fn head_activation(text: &str) -> std::result::Result<HeadActivation, String> {
-    HeadActivation::from_word(text).ok_or_else(|| "expected softmax, log_softmax, sigmoid or none".to_owned())
+    })
 }
 
 fn framing(text: &str) -> std::result::Result<Framing, String> {
     Framing::parse(text).map_err(|error| error.to_string())
-}
-
-/// The value of `--labels`.
-enum Names {
-    Listed(Labels),
-    ImageNet,
-    None,
-}
-
-impl Names {
-    fn of(named: &Path) -> Result<Self> {
-        match named.to_str() {
-            Some("imagenet") => Ok(Self::ImageNet),
-            Some("none") => Ok(Self::None),
-            _ => Ok(Self::Listed(Labels::open(named)?)),
-        }
-    }
-}
-
-fn imagenet(classes: usize) -> Result<Labels> {
-    Labels::imagenet(classes).ok_or_else(|| {
-        CliError::new(format!("--labels imagenet requires 1000 or 1001 classes, found {classes}"))
-            .help("write the labels to a file: --labels FILE")
-    })
 }
 
 /// Output paths.
@@ -222,60 +198,22 @@ impl From<Box<ImportError>> for CliError {
     }
 }
 
-/// Rejects `--bgr` for a model of gray images.
-///
-/// # Errors
-/// If the model reads gray images.
-pub fn not_gray(imported: &Imported, model: &Path) -> Result {
-    match imported.spec().input {
-        Color::Rgb => Ok(()),
-        Color::Gray => {
-            Err(CliError::new(format!("{} reads gray images, which have no order of channels", model.display()))
-                .help("remove --bgr"))
-        }
-    }
-}
-
 pub fn run(args: &Args) -> Result {
     let places = Places::new(args)?;
     let source = match &args.spec {
         Some(path) => Some(engine::source(Some(path), mbvc_compiler::spec::Overrides::none())?),
         None => None,
     };
-    let labels = args.labels.as_deref().map(Names::of).transpose()?;
     let quantization = if args.dequantize { Quantization::Dequantize } else { Quantization::Keep };
     let spec = source.as_ref().map(|source| &source.spec);
-    let mut imported = mbvc_import::read(&args.model, &ReadOptions { quantization, spec, ..ReadOptions::default() })?;
-    if let Some(source) = &source {
-        imported.check_against(&source.spec).map_err(|mismatches| {
-            CliError::new(format!("{}: {mismatches}", args.model.display()))
-                .help("import it without --spec; --write-spec FILE writes the spec that it fits")
-        })?;
-        imported.set_preprocessing(source.spec.preprocessing, "the spec");
-    }
-    if args.pixels.bgr {
-        not_gray(&imported, &args.model)?;
-        imported.swap_channels();
-    }
-    if let Some(preprocessing) = args.pixels.preprocessing() {
-        if imported.spec().input == Color::Gray && !preprocessing.is_gray() {
-            return Err(CliError::new("the model reads gray images, whose preprocessing is that of one channel")
-                .help("pass one number: --mean 0.5 --std 0.5"));
+    let options = ReadOptions { quantization, spec, ..ReadOptions::default() };
+    let imported = mbvc_import::read_adjusted(&args.model, &options, &args.adjustments()?, "the options");
+    let imported = imported.map_err(|error| match error.kind {
+        ErrorKind::Mismatch => {
+            CliError::from(error).help("import it without --spec; --write-spec FILE writes the spec that it fits")
         }
-        imported.set_preprocessing(preprocessing, "the options");
-    }
-    if let Some(framing) = args.pixels.framing {
-        imported.set_framing(framing, "--framing");
-    }
-    if let Some(activation) = args.head_activation {
-        imported.set_head_activation(activation, "--head-activation");
-    }
-    match &labels {
-        Some(Names::Listed(labels)) => imported.set_labels(labels)?,
-        Some(Names::ImageNet) => imported.set_labels(&imagenet(imported.recovered.scored_classes())?)?,
-        Some(Names::None) => imported.remove_labels(),
-        None => {}
-    }
+        _ => error.into(),
+    })?;
     // Written only if `check` accepts it.
     let spec_text = places.spec.as_ref().map(|path| {
         let text = imported.spec_yaml();

@@ -95,8 +95,7 @@ pub fn run(args: &Args) -> Result {
     let container = Container::from_bytes(weights.as_bytes(), weights.source().unwrap_or_default())?;
     let mut model = mbvc_import::read(&args.against, &ReadOptions::keep_quantization())?;
     if args.bgr {
-        super::import::not_gray(&model, &args.against)?;
-        model.swap_channels();
+        model.read_bgr()?;
     }
     let Some(trace) = model.trace.take() else { return Err(peer::not_run(&args.against, model.format)) };
     let sides = Sides { args, weights: &weights, container: &container, model: &model, trace: &trace };

@@ -43,8 +43,8 @@ async fn a_column_of_text_is_an_error() {
             assert_eq!(
                 planning_error(&format!("{function}({text})")).await,
                 format!(
-                    "{function}: expected an image of type Binary, LargeBinary or BinaryView, found {found}\nhelp: paths and \
-                     encoded text are not read; store the bytes of the image files in a binary column"
+                    "{function}: expected an image of type Binary, LargeBinary or BinaryView, found {found}\nhelp: store the \
+                     contents of the image files in a binary column; paths and encoded text are not supported"
                 )
             );
         }
@@ -53,11 +53,10 @@ async fn a_column_of_text_is_an_error() {
 
 #[tokio::test]
 async fn columns_of_other_types_are_errors() {
-    let expected =
-        "help: pass the bytes of image files; where the values are such bytes: embed(arrow_cast(image, 'Binary'))";
+    let expected = "help: pass the contents of image files; if the column contains them, cast it: embed(arrow_cast(image, 'Binary'))";
     assert!(planning_error("embed(count)").await.ends_with(expected));
     let error = planning_error("classify(file, 2)").await;
-    assert!(error.ends_with("help: pass the bytes in its field: classify(image['bytes'])"), "{error}");
+    assert!(error.ends_with("help: pass the field that contains the image files: classify(image['bytes'])"), "{error}");
     // The remedy.
     let result = query(&others(), "select classify(file['bytes']), classify(image) from u").await.unwrap();
     assert_eq!(guesses(result.column(0)), guesses(result.column(1)));

@@ -47,9 +47,9 @@ async fn damaged_images_end_the_query() {
             let error = query(&context, &format!("select {call} from t")).await.unwrap_err().to_string();
             let function = call.split('(').next().unwrap();
             let expected = format!(
-                "Execution error: {function}: cannot decode the image in row 1: the JPEG data has no end marker (of a batch \
-                 of {} rows, from 0)\nhelp: the file is truncated; copy or download it again\nhelp: `OnError::Null` gives \
-                 null for such images",
+                "Execution error: {function}: cannot decode the image in row 1: the JPEG data has no end marker\nnote: rows are \
+                 counted from 0 in their batch of {} rows\nhelp: the file is truncated; copy or download it again\nhelp: \
+                 `OnError::Null` returns null for such images",
                 pictures.len()
             );
             assert_eq!(error, expected);

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union
 
@@ -18,16 +20,23 @@ if TYPE_CHECKING:
 
 
 def opened(model: ModelSource) -> Model:
-    """Opens a model. A path or bytes are those of a model file; a reference is resolved."""
+    """Opens a model to run it. A path or bytes are those of a model file; a reference is resolved."""
     if isinstance(model, Model):
         return model
     if isinstance(model, (bytes, bytearray, memoryview)):
-        return loads(bytes(model))
+        return loads(bytes(model), keep_weights=False)
     if isinstance(model, (str, os.PathLike)):
-        return load(model)
+        return load(model, keep_weights=False)
     import ray
 
     return opened(ray.get(model))
+
+
+def release_memory() -> None:
+    """Returns freed memory to the system. A pool keeps workers for long, and glibc keeps the memory of decoded pictures."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,7 @@ class _Worker:
 
         rows = [row for row, image in enumerate(images) if not is_null(image)]
         results = self._run([images[row] for row in rows])
+        release_memory()
         values: list[list[Any]] = [[None] * len(images) for _ in self._names]
         failed: list[str | None] = [None] * len(images) if errors is None else list(errors)
         for row, result in zip(rows, results):

@@ -78,7 +78,7 @@ class Worker:
     """Classifies units, with a model that it opens once."""
 
     def __init__(self, content: bytes, job: Job, run: str) -> None:
-        model = loads(content)
+        model = loads(content, keep_weights=False)
         self.job = job
         self.run_id = run
         self.source = fsspec.core.url_to_fs(job.input)[0]

@@ -188,7 +188,7 @@ def test_ray_data(cluster, batch_format, parquet, model_file, expected, int8, im
 
 def test_the_chapter_at_scale(cluster, parquet, model_file, expected, monkeypatch, tmp_path):
     text = (ROOT / "docs/guide/scale.md").read_text()
-    [code] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    code, _sql = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     (tmp_path / "photos").symlink_to(parquet)
     (tmp_path / "model.mbvc").symlink_to(model_file)
     monkeypatch.chdir(tmp_path)

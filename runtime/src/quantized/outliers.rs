@@ -88,6 +88,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "tries all pairs of weights, and runs no unsafe code")]
     fn parts_of_pairs_do_not_saturate_and_add_up() {
         for (integer, range) in [(Integer::Int8, -128..=127), (Integer::Uint8, -255..=255)] {
             let rows = DotForm::PairedBytes.outlier_rows(integer);
