@@ -51,9 +51,9 @@ extern "C" fn fault() -> ! {
 pub struct Host;
 
 impl Host {
-    pub fn print(&self, text: &str) {
+    pub fn print(&self, text: impl AsRef<[u8]>) {
         const SYS_WRITEC: u32 = 3;
-        text.bytes().for_each(|byte| semihosting(SYS_WRITEC, &raw const byte as u32));
+        text.as_ref().iter().for_each(|byte| semihosting(SYS_WRITEC, &raw const *byte as u32));
     }
 }
 

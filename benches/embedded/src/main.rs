@@ -134,7 +134,7 @@ fn print_number(mut number: u32) {
             break;
         }
     }
-    Host.print(str::from_utf8(&digits).unwrap_or_default());
+    Host.print(digits);
 }
 
 #[panic_handler]

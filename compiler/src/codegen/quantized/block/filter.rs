@@ -73,8 +73,15 @@ impl Block<'_> {
         quote!(#(#calls)*)
     }
 
-    /// Computes `rows` rows of the result. `first` returns the first row, multiplied by its argument.
-    pub fn project(&self, rows: usize, first: &dyn Fn(usize) -> TokenStream, kernels: &mut Vec<Kernel>) -> TokenStream {
+    /// Computes `rows` rows of the result, at most `at_once` per call, which divides them. `first` returns the first row,
+    /// multiplied by its argument.
+    pub fn project(
+        &self,
+        rows: usize,
+        at_once: usize,
+        first: &dyn Fn(usize) -> TokenStream,
+        kernels: &mut Vec<Kernel>,
+    ) -> TokenStream {
         let (input, output) = (self.depthwise.tensor, self.project.tensor);
         let (Some(Tile::Gemm(tile)), true) = (self.project.tile, rows > 0) else { return quote!() };
         let a = match input.layout.order {
@@ -84,7 +91,10 @@ impl Block<'_> {
             _ => Activations::Strided { pixel: QUAD, quad: input.layout.plane(input.shape) },
         };
         let residual = self.project.op.epilogue().residual;
-        let first = first(output.layout.row_stride(output.shape));
+        let (parts, rows) = (rows.div_ceil(at_once), rows.min(at_once));
+        let row = output.layout.row_stride(output.shape);
+        let first = sum(&[first(row), affine(0, &[("part", rows * row, parts)])]);
+        let from = affine(0, &[("part", rows * output.shape.width * a.pixel(), parts)]);
         let header = lit(self.packed.project.header);
         let team = if self.is_whole() { self.context.team } else { Team::ONE };
         let calls = self.packed.project.panels.iter().map(|panels| {
@@ -108,11 +118,12 @@ impl Block<'_> {
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let to = sum(&[first.clone(), channel]);
                 let residual = residual.then(|| quote!(, rt::src(x, #to)));
-                quote!(#kernel([rt::src(spatial, 0)], w.at(#weights), w.at(#header), rt::dst(out, #to) #residual);)
+                quote!(#kernel([rt::src(spatial, #from)], w.at(#weights), w.at(#header), rt::dst(out, #to) #residual);)
             })
         });
         let [_, _, projected] = self.observers();
-        quote!(#(#calls)* #projected)
+        let parts = repeat("part", parts, quote!(#(#calls)*));
+        quote!(#parts #projected)
     }
 }
 
