@@ -70,6 +70,11 @@ fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
         let message = "`fusion: deep` is supported only for quantized networks on one thread".to_owned();
         return Some(Diagnostic::new(&catalog::KERNELS, message).help("write `fusion: block`"));
     }
+    if deep && spec.isas.len() > 1 && spec.isas.contains(&spec::Isa::Dsp) {
+        // It streams other blocks, so that other blocks are chained to steps.
+        let message = "`fusion: deep` for dsp is supported only without other instruction sets";
+        return Some(Diagnostic::new(&catalog::KERNELS, message).help("write `isa: dsp`"));
+    }
     if spec.batch > 1 && !spec.head.dense.is_empty() {
         let message = "batches are not supported with dense layers before the classifier";
         return Some(Diagnostic::new(&catalog::KERNELS, message).help("write `batch: 1`, or remove `head.dense`"));

@@ -2,7 +2,7 @@
 //! <https://github.com/ARM-software/abi-aa/blob/main/semihosting/semihosting.rst>
 
 use core::arch::asm;
-use core::fmt::{self, Write};
+use core::fmt;
 use core::ptr::{addr_of_mut, write_volatile};
 
 unsafe extern "C" {
@@ -43,23 +43,23 @@ extern "C" fn reset() -> ! {
 }
 
 extern "C" fn fault() -> ! {
-    let _ = writeln!(Host, "fault");
+    Host.print("fault\n");
     exit(2)
-}
-
-#[panic_handler]
-fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    let _ = writeln!(Host, "{info}");
-    exit(3)
 }
 
 /// Text output.
 pub struct Host;
 
-impl Write for Host {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl Host {
+    pub fn print(&self, text: impl AsRef<[u8]>) {
         const SYS_WRITEC: u32 = 3;
-        text.bytes().for_each(|byte| semihosting(SYS_WRITEC, &raw const byte as u32));
+        text.as_ref().iter().for_each(|byte| semihosting(SYS_WRITEC, &raw const *byte as u32));
+    }
+}
+
+impl fmt::Write for Host {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.print(text);
         Ok(())
     }
 }

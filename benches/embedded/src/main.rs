@@ -1,12 +1,13 @@
-//! Prints the instructions of a call of the network on a Cortex-M4, and of each stage if `COUNT_STAGES` is set. QEMU with `-icount shift=0`
-//! executes one instruction per nanosecond of virtual time, and the board's clock has 25 MHz.
+//! Prints the instructions of a call of the network on a Cortex-M4, and of each stage if `COUNT_STAGES` is set.
+//!
+//! QEMU with `-icount shift=0` executes one instruction per nanosecond of virtual time, and the board's clock has 25
+//! MHz. Without stages, the program formats nothing, so that the size of its code is that of the network.
 #![no_std]
 #![no_main]
 
 #[path = "../../../tests/embedded/board.rs"]
 mod board;
 
-use core::fmt::Write;
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
 use board::{Host, exit};
@@ -82,12 +83,9 @@ fn run() -> ! {
     static mut SCRATCH: Scratch<{ Net::SCRATCH_BYTES / 64 }> = Net::static_scratch();
     // SAFETY: the only reference, created once.
     let scratch = unsafe { &mut *addr_of_mut!(SCRATCH) };
-    let model = match Net::embedded() {
-        Ok(model) => model,
-        Err(error) => {
-            let _ = writeln!(Host, "{error}");
-            exit(1)
-        }
+    let Ok(model) = Net::embedded() else {
+        Host.print("the packed weights are rejected\n");
+        exit(1)
     };
     let image = IMAGE.first_chunk().unwrap_or_else(|| exit(1));
     let image = image.map(Number::from_element);
@@ -103,14 +101,16 @@ fn run() -> ! {
         model.run_with(scratch, &image, Stages { clock: &clock, last, counts: &mut counts, same: &mut same });
         for (step, counts) in Net::INFO.steps.iter().zip(&counts) {
             for (stage, count) in step.stages.iter().zip(counts) {
-                let _ = writeln!(Host, "{:>12} {} {}", count, step.name, stage.name);
+                print_number(*count);
+                [" ", step.name, " ", stage.name, "\n"].map(|text| Host.print(text));
             }
         }
     }
-    let _ = writeln!(Host, "{whole:>12} instructions, {} bytes of scratch", Net::SCRATCH_BYTES);
-    if same {
-        let _ = writeln!(Host, "the bits of the interpreter");
-    }
+    print_number(whole);
+    Host.print(" instructions, ");
+    print_number(Net::SCRATCH_BYTES as u32);
+    Host.print(" bytes of scratch\n");
+    Host.print(if same { "the bits of the interpreter\n" } else { "other bits than the interpreter\n" });
     exit(u32::from(!same))
 }
 
@@ -119,7 +119,26 @@ fn is_expected(name: &str, found: &[u8]) -> bool {
     let expected = EXPECTED.iter().find(|(part, _)| *part == name);
     let same = expected.is_some_and(|(_, bytes)| *bytes == found);
     if !same {
-        let _ = writeln!(Host, "other bits than the interpreter: {name}");
+        ["other bits than the interpreter: ", name, "\n"].map(|text| Host.print(text));
     }
     same
+}
+
+/// Prints a number, right-aligned.
+fn print_number(mut number: u32) {
+    let mut digits = [b' '; 12];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    Host.print(digits);
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    Host.print("panic\n");
+    exit(3)
 }

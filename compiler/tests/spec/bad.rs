@@ -314,7 +314,7 @@ fn the_step_beyond_the_scratch_budget_is_reported() {
 
 #[test]
 fn a_precision_without_kernels_is_reported_before_code_generation() {
-    let reports: String = ["batch: 4", "fusion: deep\nthreads: 2"]
+    let reports: String = ["batch: 4", "fusion: deep\nthreads: 2", "fusion: deep\nisa: [dsp, avx2]"]
         .map(|key| {
             let source = SourceFile::new("net.yaml", GOOD.replace("width: 1.0", &format!("precision: int8\n{key}")));
             assert!(parse(&source).is_ok());

@@ -11,6 +11,15 @@ fn main() {
 mod board;
 
 #[cfg(target_os = "none")]
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    use core::fmt::Write;
+
+    let _ = writeln!(board::Host, "{info}");
+    board::exit(3)
+}
+
+#[cfg(target_os = "none")]
 #[inline(never)]
 fn run() -> ! {
     use core::fmt::Write;

@@ -124,7 +124,7 @@ impl Variant {
             let is_in_target = isa.architecture().is_none_or(|architecture| architecture == "wasm32");
             is_in_target && (self.relaxed || !matches!(isa, Isa::Wasm128Relaxed | Isa::Wasm128Dot))
         };
-        available.iter().copied().filter(fits).max()
+        available.iter().copied().filter(fits).max_by_key(|isa| (!isa.is_emulated(), *isa))
     }
 }
 

@@ -73,10 +73,12 @@ impl Block<'_> {
         quote!(#(#calls)*)
     }
 
-    /// Computes `rows` rows of the result. `first` returns the first row, multiplied by its argument.
+    /// Computes `rows` rows of the result, `at_once` or fewer per call; `at_once` divides `rows` if it is smaller.
+    /// `is_first` is true for the first rows of the result. `first(n)` returns the first row times `n`.
     pub fn project(
         &self,
         rows: usize,
+        at_once: usize,
         is_first: bool,
         first: &dyn Fn(usize) -> TokenStream,
         kernels: &mut Vec<Kernel>,
@@ -90,7 +92,10 @@ impl Block<'_> {
             _ => Activations::Strided { pixel: QUAD, quad: input.layout.plane(input.shape) },
         };
         let residual = self.project.op.epilogue().residual;
-        let first = first(output.layout.row_stride(output.shape));
+        let (parts, rows) = (rows.div_ceil(at_once), rows.min(at_once));
+        let row = output.layout.row_stride(output.shape);
+        let first = sum(&[first(row), affine(0, &[("part", rows * row, parts)])]);
+        let from = affine(0, &[("part", rows * output.shape.width * a.pixel(), parts)]);
         let header = lit(self.packed.project.header);
         let team = if self.is_whole() { self.context.team } else { Team::ONE };
         let calls = self.packed.project.panels.iter().map(|panels| {
@@ -115,11 +120,12 @@ impl Block<'_> {
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let to = sum(&[first.clone(), channel]);
                 let residual = residual.then(|| quote!(, rt::src(x, #to)));
-                quote!(#kernel([rt::src(spatial, 0)], w.at(#weights), w.at(#header), rt::dst(out, #to) #residual);)
+                quote!(#kernel([rt::src(spatial, #from)], w.at(#weights), w.at(#header), rt::dst(out, #to) #residual);)
             })
         });
         let [_, _, projected] = self.observers();
-        quote!(#(#calls)* #projected)
+        let parts = repeat("part", parts, quote!(#(#calls)*));
+        quote!(#parts #projected)
     }
 }
 

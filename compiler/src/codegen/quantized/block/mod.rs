@@ -78,6 +78,7 @@ impl Block<'_> {
         let quads: usize = phases.iter().map(|phase| phase.count).sum();
         let (begin, quads) = if whole { (quote!(), Team::ONE) } else { self.begin(&phases, quads, &mut kernels) };
         let first_completed = phases.iter().find(|phase| phase.work.completed() > 0).map(|phase| phase.first);
+        let at_once = self.rows_at_once(&phases);
         let bodies: Vec<_> = phases
             .iter()
             .map(|phase| {
@@ -94,7 +95,7 @@ impl Block<'_> {
                 let groups = self.each_group(work);
                 let done = |unit| self.first_row(phase, unit);
                 let is_first = first_completed == Some(phase.first);
-                let project = self.project(phase.work.completed(), is_first, &done, &mut kernels);
+                let project = self.project(phase.work.completed(), at_once, is_first, &done, &mut kernels);
                 quote!(#advance #rows #widen #groups #project)
             })
             .collect();
@@ -122,7 +123,7 @@ impl Block<'_> {
                 let read = self.gathers_image().then(|| quote!(let mut read = 0;));
                 quote!(#read #(#all)*)
             });
-            let project = self.project(output, true, &|_| quote!(0), &mut kernels);
+            let project = self.project(output, output, true, &|_| quote!(0), &mut kernels);
             quote!(#widen #groups #project)
         } else {
             quote!(#begin #(#loops)*)
@@ -164,6 +165,17 @@ impl Block<'_> {
         }
         let rows = self.row(phase, 1, phase.work.rows);
         quote!(advance(#rows, observer);)
+    }
+
+    /// Returns the rows that a call of the projection computes. Where memory for code is small, all phases have the same
+    /// kernel, which some call more than once.
+    fn rows_at_once(&self, phases: &[Phase]) -> usize {
+        /// Fewer pixels are not worth a call.
+        const PIXELS: usize = 8;
+        let least = phases.iter().map(|phase| phase.work.completed()).filter(|rows| *rows > 0).min().unwrap_or(1);
+        let divides = phases.iter().all(|phase| phase.work.completed().is_multiple_of(least));
+        let pays = self.context.isa.multiplies_pairs() && least * self.depthwise.tensor.shape.width >= PIXELS;
+        if divides && pays { least } else { usize::MAX }
     }
 
     /// Repeats the work of a channel group. Where a group is a few channels, the loop is not unrolled: that would save

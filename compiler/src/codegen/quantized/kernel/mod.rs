@@ -134,6 +134,17 @@ impl Finish {
     }
 }
 
+/// Returns the sums of a tile of `pixels` pixels before its products: the biases at `bias`, one for each vector. Small
+/// code keeps a repeated array in memory, but not its elements.
+fn first_sums(form: DotForm, pixels: usize, bias: impl Iterator<Item = Literal>) -> TokenStream {
+    let (bias, count): (Vec<_>, _) = (bias.collect(), lit(pixels));
+    if form != DotForm::Pairs {
+        return quote!(let mut sums = [[#(load_sums(w, #bias)),*]; #count];);
+    }
+    let all = (0..pixels).map(|_| quote!(b));
+    quote!(let b = [#(load_sums(w, #bias)),*]; let mut sums = [#(#all),*];)
+}
+
 /// Adds the products of all `steps` pairs of a tile whose activations are consecutive in planes of `plane` bytes. The
 /// weights are at offset `first`.
 fn products_of_tile(a: &TokenStream, pixels: usize, plane: usize, steps: usize, first: usize) -> TokenStream {

@@ -8,7 +8,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::Run;
-use super::{Ahead, Finish, adds_apart, each_panel, in_pairs, outliers, products_of_tile, vocabulary};
+use super::{Ahead, Finish, adds_apart, each_panel, first_sums, in_pairs, outliers, products_of_tile, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -197,7 +197,8 @@ impl Produce {
         let vector = self.form.bytes(lanes);
         let index: Vec<_> = (0..self.nv).map(lit).collect();
         let bias = (0..self.nv).map(|n| lit(n * lanes * 4));
-        let (tile, sums) = ([self.rows, pixels], lit(self.rows * pixels));
+        let tile = [self.rows, pixels];
+        let sums = first_sums(self.form, self.rows * pixels, bias);
         let Taps { runs, quads, ends, .. } = self.taps;
         let row = self.nv * vector;
         let lists = width * self.finish.bytes() + self.taps.steps() * row;
@@ -294,7 +295,7 @@ impl Produce {
             unroll(self.rows * pixels, quote!(#(sums[P][#index] = minus(sums[P][#index], a[#row], #at);)*))
         });
         quote! {
-            let mut sums = [[#(load_sums(w, #bias)),*]; #sums];
+            #sums
             #products_of_pixel
             #pairs
             #(#products)*

@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::{Run, four_pixels};
-use super::{Ahead, Finish, adds_apart, each_panel, in_pairs, outliers, products_of_tile, vocabulary};
+use super::{Ahead, Finish, adds_apart, each_panel, first_sums, in_pairs, outliers, products_of_tile, vocabulary};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -301,14 +301,14 @@ impl Product {
             quote!(#products #outlier_dots)
         });
         let ends = (0..self.nv).map(|n| self.end(n, pixels));
-        let count = lit(pixels);
+        let sums = first_sums(self.form, pixels, bias);
         // The products of a pixel's pairs, which are after its quads.
         let products_of_pixel = (self.form == DotForm::CrossedWords).then(|| {
             let at = sum(&[pixel.clone(), lit(self.k * QUAD * size_of::<i16>()).to_token_stream()]);
             unroll(pixels, quote!(#(sums[P][#index] = minus(sums[P][#index], a[0], #at);)*))
         });
         quote! {
-            let mut sums = [[#(load_sums(w, #bias)),*]; #count];
+            #sums
             #products_of_pixel
             #(#products)*
             #(#ends)*

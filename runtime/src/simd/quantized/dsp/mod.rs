@@ -25,9 +25,12 @@ pub const LANES: usize = 2;
 /// One integer per lane.
 #[derive(Clone, Copy)]
 pub struct Sums([i32; LANES]);
-/// Steps of a result's scale: one integer per lane, to which [`SHIFT`]'s bits were added.
+/// Steps of a result's scale: one integer per lane, to which `BIAS` was added.
 #[derive(Clone, Copy)]
-pub struct Steps([i32; LANES]);
+pub struct Steps<const BIAS: i32>([i32; LANES]);
+/// One lane of steps.
+#[derive(Clone, Copy)]
+pub struct Step<const BIAS: i32>(i32);
 /// One float per lane.
 #[derive(Clone, Copy)]
 pub struct Scales([f32; LANES]);
@@ -70,8 +73,10 @@ super::header::header! {
 /// even. The bits of positive floats are in the order of their values, and those of negative ones are less, so that they
 /// are in order beyond 2^22, too.
 const SHIFT: f32 = 12_582_912.0;
-/// The bits of [`SHIFT`]: zero steps.
-const ZERO: i32 = SHIFT.to_bits().cast_signed();
+/// The bits of [`SHIFT`], which steps in XNNPACK's arithmetic are biased by.
+pub const ROUNDED: i32 = SHIFT.to_bits().cast_signed();
+/// The bias of all other steps.
+pub const EXACT: i32 = 0;
 
 /// A vector that can be zero.
 pub trait Zero {
@@ -83,8 +88,8 @@ impl Zero for Sums {
     const ZERO: Self = Self([0; LANES]);
 }
 
-impl Zero for Steps {
-    const ZERO: Self = Self([ZERO; LANES]);
+impl<const BIAS: i32> Zero for Steps<BIAS> {
+    const ZERO: Self = Self([BIAS; LANES]);
 }
 
 /// Returns a vector of zeros.
@@ -197,14 +202,14 @@ pub fn widen<const RUN: usize, const PAIR: usize>(from: Src<'_, u8>, at: usize, 
 
 /// Converts sums to steps of the result's scale in XNNPACK's arithmetic.
 #[inline(always)]
-pub fn steps(Sums(sums): Sums, Scales(scales): Scales) -> Steps {
-    Steps(lanes(|lane| channel::steps(sums[lane], scales[lane])))
+pub fn steps(Sums(sums): Sums, Scales(scales): Scales) -> Steps<ROUNDED> {
+    Steps(lanes(|lane| channel::steps(sums[lane], scales[lane]).0))
 }
 
 /// Converts sums to steps of the result's scale in the arithmetic of the reference kernels.
 #[inline(always)]
-pub fn steps_by_multiplier(Sums(sums): Sums, Multipliers(by): Multipliers) -> Steps {
-    Steps(lanes(|lane| channel::steps_by_multiplier(sums[lane], by[lane])))
+pub fn steps_by_multiplier(Sums(sums): Sums, Multipliers(by): Multipliers) -> Steps<EXACT> {
+    Steps(lanes(|lane| apply(by[lane], sums[lane])))
 }
 
 /// Computes `Fixed::apply` without branches on the value.
@@ -225,7 +230,7 @@ fn apply(by: Fixed, value: i32) -> i32 {
 
 /// Numbers that convert steps to results.
 struct Conversion {
-    /// Added to steps with saturation, so that the lowest result is zero.
+    /// Added to biased steps with saturation, so that the lowest result is zero.
     zero: i32,
     /// Added to results with saturation, so that the highest one is 255.
     up: u32,
@@ -235,17 +240,23 @@ struct Conversion {
 
 impl Conversion {
     #[inline(always)]
-    fn new(Limits { zero, low, high }: Range) -> Self {
+    fn new(Limits { zero, low, high }: Range, bias: i32) -> Self {
         let down = 255_i32.wrapping_sub(high);
         let [up, down] = [down.wrapping_add(low), down].map(|number| number.cast_unsigned() & 255);
-        Self { zero: zero.wrapping_sub(low).wrapping_sub(ZERO), up, down }
+        Self { zero: zero.wrapping_sub(low).wrapping_sub(bias), up, down }
+    }
+
+    /// Returns the result of a biased step.
+    #[inline(always)]
+    fn result(&self, step: i32) -> u32 {
+        uqadd8(usat8(qadd(step, self.zero)), self.up).wrapping_sub(self.down)
     }
 }
 
 /// Packs four vectors of steps as results, with the zero point added.
 #[inline(always)]
-pub fn pack(steps: [Steps; 4], range: Range) -> Packed {
-    let Conversion { zero, up, down } = Conversion::new(range);
+pub fn pack<const BIAS: i32>(steps: [Steps<BIAS>; 4], range: Range) -> Packed {
+    let Conversion { zero, up, down } = Conversion::new(range, BIAS);
     let [up, down] = [up * 0x0101_0101, down * 0x0101_0101];
     Packed(lanes(|lane| {
         let byte = |at: usize| usat8(qadd(steps[at].0[lane], zero)) << (8 * at);
@@ -256,14 +267,9 @@ pub fn pack(steps: [Steps; 4], range: Range) -> Packed {
 
 /// Converts steps to results in 32-bit lanes.
 #[inline(always)]
-pub fn to_range(Steps(steps): Steps, range: Range) -> Sums {
-    Sums(lanes(|lane| result(steps[lane], range).cast_signed()))
-}
-
-#[inline(always)]
-fn result(step: i32, range: Range) -> u32 {
-    let Conversion { zero, up, down } = Conversion::new(range);
-    uqadd8(usat8(qadd(step, zero)), up).wrapping_sub(down)
+pub fn to_range<const BIAS: i32>(Steps(steps): Steps<BIAS>, range: Range) -> Sums {
+    let conversion = Conversion::new(range, BIAS);
+    Sums(lanes(|lane| conversion.result(steps[lane]).cast_signed()))
 }
 
 /// Writes a column of row quads: four results per lane.
@@ -294,8 +300,8 @@ pub fn store_pixels<const PIXELS: usize, const CHANNELS: usize>(
 
 /// Writes the result of the sum of a channel of a depthwise convolution, as a 16-bit number.
 #[inline(always)]
-pub fn store_step(to: &mut Dst<'_, u8>, at: usize, step: i32, range: Range) {
-    to.write(at, (result(step, range) as u16).to_le_bytes());
+pub fn store_step<const BIAS: i32>(to: &mut Dst<'_, u8>, at: usize, Step(step): Step<BIAS>, range: Range) {
+    to.write(at, (Conversion::new(range, BIAS).result(step) as u16).to_le_bytes());
 }
 
 /// Requantization of one channel of a depthwise convolution.
@@ -320,49 +326,51 @@ pub mod channel {
         fixed(from.word(at), from.word(exponent))
     }
 
-    /// Converts a sum to [`Steps`] of one lane.
+    /// Converts a sum as [`steps`](super::steps) does.
     #[inline(always)]
-    pub fn steps(sum: i32, scale: f32) -> i32 {
-        (sum as f32 * scale + SHIFT).to_bits().cast_signed()
+    pub fn steps(sum: i32, scale: f32) -> Step<ROUNDED> {
+        Step((sum as f32 * scale + SHIFT).to_bits().cast_signed())
     }
 
-    /// Converts a sum to [`Steps`] of one lane in the arithmetic of the reference kernels.
+    /// Converts a sum as [`steps_by_multiplier`](super::steps_by_multiplier) does.
     #[inline(always)]
-    pub fn steps_by_multiplier(sum: i32, by: Fixed) -> i32 {
-        qadd(apply(by, sum), ZERO)
+    pub fn steps_by_multiplier(sum: i32, by: Fixed) -> Step<EXACT> {
+        Step(apply(by, sum))
     }
-}
-
-/// Returns one lane of [`Steps`] as an integer.
-#[inline(always)]
-fn unbiased(step: i32) -> i32 {
-    qadd(step, -ZERO)
 }
 
 /// Returns the sum of a projection's steps and the first `CHANNELS` bytes at `at`, in steps of the projection's scale.
 #[inline(always)]
-pub fn add<const CHANNELS: usize>(Steps(steps): Steps, residual: Src<'_, u8>, at: usize, add: Addends) -> Steps {
+pub fn add<const CHANNELS: usize>(
+    Steps(steps): Steps<ROUNDED>,
+    residual: Src<'_, u8>,
+    at: usize,
+    add: Addends,
+) -> Steps<EXACT> {
+    // The steps are limited as results are, to numbers from zero.
+    let conversion = Conversion::new(Range { zero: 0, low: add.low, high: add.high }, ROUNDED);
+    let Conversion { up, .. } = conversion;
+    let bias = add.bias.wrapping_add(add.right.wrapping_mul(add.low));
     Steps(lanes(|lane| {
         let a = if lane < CHANNELS { i32::from(residual.get(at + lane)) } else { 0 };
-        let b = unbiased(steps[lane]).max(add.low).min(add.high);
-        let sum = add.bias.wrapping_add(add.left.wrapping_mul(a)).wrapping_add(add.right.wrapping_mul(b));
-        sum.wrapping_shr(add.shift as u32).wrapping_add(ZERO)
+        let b = uqadd8(usat8(qadd(steps[lane], conversion.zero)), up).wrapping_sub(up).cast_signed();
+        let sum = bias.wrapping_add(add.left.wrapping_mul(a)).wrapping_add(add.right.wrapping_mul(b));
+        sum.wrapping_shr(add.shift as u32)
     }))
 }
 
 /// Computes [`add`] in the arithmetic of the reference kernels.
 #[inline(always)]
 pub fn add_by_multiplier<const CHANNELS: usize>(
-    Steps(steps): Steps,
+    Steps(steps): Steps<EXACT>,
     residual: Src<'_, u8>,
     at: usize,
     add: FixedAddends,
-) -> Steps {
+) -> Steps<EXACT> {
     Steps(lanes(|lane| {
         let a = if lane < CHANNELS { i32::from(residual.get(at + lane)).wrapping_sub(add.zero) } else { 0 };
-        let b = unbiased(steps[lane]).max(add.low).min(add.high);
-        let sum = apply(add.left, a << LEFT_SHIFT).wrapping_add(apply(add.right, b << LEFT_SHIFT));
-        qadd(apply(add.sum, sum), ZERO)
+        let b = steps[lane].max(add.low).min(add.high);
+        apply(add.sum, apply(add.left, a << LEFT_SHIFT).wrapping_add(apply(add.right, b << LEFT_SHIFT)))
     }))
 }
 
@@ -374,7 +382,7 @@ pub fn plus(Sums(a): Sums, Sums(b): Sums) -> Sums {
 
 /// Returns the first `CHANNELS` bytes at `at`, minus the zero point.
 #[inline(always)]
-pub fn centered<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Steps {
+pub fn centered<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Steps<EXACT> {
     let step = |lane| if lane < CHANNELS { i32::from(from.get(at + lane)).wrapping_sub(range.zero) } else { 0 };
-    Steps(lanes(|lane| step(lane).wrapping_add(ZERO)))
+    Steps(lanes(step))
 }

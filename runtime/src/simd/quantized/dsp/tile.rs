@@ -57,8 +57,8 @@ unsafe fn steps<const PIXELS: usize, const PLANE: usize, const STEPS: usize>(
     sums
 }
 
-/// One step: the weights of two channels in `v0` and `v1`, then each pixel's pair in `x`. The last load of activations
-/// is followed by the step to the next plane.
+/// One step: the weights of two channels in `v0` and `v1`, then each pixel's pair in `x`. The load of the first pixel, which
+/// is the last one, steps to the next plane.
 #[cfg(mbvc_dsp)]
 macro_rules! step {
     ($($pixel:literal)*, $last:literal) => {
@@ -71,11 +71,15 @@ macro_rules! step {
                 "smlad {s", $pixel, "}, {x}, {v0}, {s", $pixel, "}\n",
                 "smlad {t", $pixel, "}, {x}, {v1}, {t", $pixel, "}\n",
             )*
-            "ldr {x}, [{a}, #4 * ", $last, "]\n",
+            ".if {plane} < 256\n",
+            "ldr {x}, [{a}], #{plane}\n",
+            ".else\n",
+            "ldr {x}, [{a}]\n",
             ".if {plane} > 4095\n",
             "add {a}, {a}, #{plane} & 0xff000\n",
             ".endif\n",
             "add {a}, {a}, #{plane} & 0xfff\n",
+            ".endif\n",
             "smlad {s", $last, "}, {x}, {v0}, {s", $last, "}\n",
             "smlad {t", $last, "}, {x}, {v1}, {t", $last, "}\n",
         )
@@ -132,11 +136,11 @@ macro_rules! steps {
 #[cfg(mbvc_dsp)]
 steps!(one, 1: 0 "0" s0 t0; , "0");
 #[cfg(mbvc_dsp)]
-steps!(two, 2: 0 "0" s0 t0, 1 "1" s1 t1; "0", "1");
+steps!(two, 2: 0 "0" s0 t0, 1 "1" s1 t1; "1", "0");
 #[cfg(mbvc_dsp)]
-steps!(three, 3: 0 "0" s0 t0, 1 "1" s1 t1, 2 "2" s2 t2; "0" "1", "2");
+steps!(three, 3: 0 "0" s0 t0, 1 "1" s1 t1, 2 "2" s2 t2; "1" "2", "0");
 #[cfg(mbvc_dsp)]
-steps!(four, 4: 0 "0" s0 t0, 1 "1" s1 t1, 2 "2" s2 t2, 3 "3" s3 t3; "0" "1" "2", "3");
+steps!(four, 4: 0 "0" s0 t0, 1 "1" s1 t1, 2 "2" s2 t2, 3 "3" s3 t3; "1" "2" "3", "0");
 
 /// # Safety
 /// As above.
