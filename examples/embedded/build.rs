@@ -12,10 +12,11 @@ use mbvc_runtime::{Isa, Numerics, Weights};
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(env::var("OUT_DIR")?);
     // The precision of the first network is not in its spec, as in `src/lib.rs`.
-    let color = compiled("../../specs/demo.yaml", Some("int8"))?;
+    let isa = if env::var("TARGET")?.starts_with("thumbv7em") { Isa::Dsp } else { Isa::Portable };
+    let color = compiled("../../specs/demo.yaml", Some("int8"), isa)?;
     let weights = Weights::open("../../demo/model-int8.safetensors")?;
     write(&folder.join("color.packed"), &color, &weights)?;
-    let gray = compiled("gray.yaml", None)?;
+    let gray = compiled("gray.yaml", None, Isa::Dsp)?;
     let weights = random_weights(&gray)?;
     write(&folder.join("gray.packed"), &gray, &weights)?;
 
@@ -27,14 +28,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Compiles a spec for the instruction set of the target.
-fn compiled(path: &str, precision: Option<&str>) -> Result<mbvc_compiler::Compiled, Box<dyn Error>> {
+/// Compiles a spec for an instruction set.
+fn compiled(path: &str, precision: Option<&str>, isa: Isa) -> Result<mbvc_compiler::Compiled, Box<dyn Error>> {
     let mut overrides = Overrides::none();
     if let Some(precision) = precision {
         overrides.set("precision", precision);
     }
     let source = Source::new(SourceFile::new(path, fs::read_to_string(path)?), overrides)?;
-    Ok(source.compile(source.spec.fusion, &[Isa::Portable])?)
+    Ok(source.compile(source.spec.fusion, &[isa])?)
 }
 
 /// Packs weights in the layout of the network's kernels.

@@ -134,8 +134,10 @@ pub fn run(args: &Args) -> Result {
     let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
     let mut isas: Vec<Isa> = args.isa.iter().map(|isa| Isa::from(*isa)).collect();
     if kind.is_folder() {
-        let available = if isas.is_empty() { &source.spec.isas } else { &isas };
-        let used = if kind == Kind::Web { web_isas(available) } else { embedded_isas(available) };
+        let used = match kind {
+            Kind::Web => web_isas(if isas.is_empty() { &source.spec.isas } else { &isas }),
+            _ => embedded_isas(&source.spec, &isas, target.unwrap_or_default()),
+        };
         // Without any, the error names those that are requested.
         isas = if used.is_empty() { isas } else { used };
     }

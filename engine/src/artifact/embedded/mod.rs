@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use mbvc_compiler::spec::NetworkSpec;
 use mbvc_compiler::target::IsaFacts;
 use mbvc_compiler::{Compiled, Embedded, Form, Naming, Program};
 use mbvc_runtime::{Color, Isa, Numerics};
@@ -38,19 +39,50 @@ struct Board {
     machine: &'static str,
     flash: &'static str,
     ram: &'static str,
+    /// Whether its core has the instructions of `dsp`.
+    has_dsp: bool,
+    /// Further flags of rustc, each with a comma before it.
+    flags: &'static str,
 }
 
 const BOARDS: [Board; 3] = [
-    Board { target: "thumbv7em-", machine: "mps2-an386", flash: "0x00000000", ram: "0x20000000" },
-    Board { target: "thumbv7m-", machine: "mps2-an385", flash: "0x00000000", ram: "0x20000000" },
-    Board { target: "thumbv8m.main-", machine: "mps2-an505", flash: "0x10000000", ram: "0x38000000" },
+    Board {
+        target: "thumbv7em-",
+        machine: "mps2-an386",
+        flash: "0x00000000",
+        ram: "0x20000000",
+        has_dsp: true,
+        flags: "",
+    },
+    Board {
+        target: "thumbv7m-",
+        machine: "mps2-an385",
+        flash: "0x00000000",
+        ram: "0x20000000",
+        has_dsp: false,
+        flags: "",
+    },
+    Board {
+        target: "thumbv8m.main-",
+        machine: "mps2-an505",
+        flash: "0x10000000",
+        ram: "0x38000000",
+        has_dsp: true,
+        flags: ", \"-Ctarget-cpu=cortex-m33\"",
+    },
 ];
 
 /// Target of projects: a Cortex-M4 or Cortex-M7 with floating-point unit.
 pub const TARGET: &str = "thumbv7em-none-eabihf";
 
-/// Returns the instruction set of `available` that a project for a Cortex-M uses, if there is one.
-pub fn isas(available: &[Isa]) -> Vec<Isa> {
+/// Returns the instruction set of a project for `target`: the best that is `requested`, otherwise that of the emulated board's
+/// core. A spec that names only `portable` keeps it. Without any that fits, the result is empty.
+pub fn isas(spec: &NetworkSpec, requested: &[Isa], target: &str) -> Vec<Isa> {
+    let has_dsp = board(target).is_ok_and(|board| board.has_dsp) && spec.precision.is_quantized();
+    if requested.is_empty() && has_dsp && *spec.isas != [Isa::Portable] {
+        return vec![Isa::Dsp];
+    }
+    let available = if requested.is_empty() { &spec.isas } else { requested };
     let fits = |isa: &Isa| isa.architecture().is_none_or(|architecture| architecture == "arm");
     available.iter().copied().filter(fits).max().into_iter().collect()
 }
@@ -170,6 +202,7 @@ impl Texts<'_> {
             ("network_crate", &self.network_crate),
             ("target", self.target),
             ("machine", board.machine),
+            ("flags", board.flags),
             ("flash_origin", board.flash),
             ("ram_origin", board.ram),
             ("network", &spec.name),
