@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds tests/embedded, small networks without heap or operating system, for a Cortex-M4 and for WebAssembly without
-# SIMD, with SIMD128 and with relaxed SIMD, and runs them in emulation: their logits must be the host's, bit for bit.
-# Then runs examples/embedded and a project of `mbvc build --kind embedded`, which must find the class that the command
-# finds on this machine.
+# Builds tests/embedded, small networks without a heap or an operating system, for a Cortex-M4 and for WebAssembly
+# without SIMD, with SIMD128 and with relaxed SIMD, and runs them in emulation: their logits must be the host's, bit for
+# bit. Then runs examples/embedded and a project of `mbvc build --kind embedded`, which must predict the class that
+# `mbvc classify` predicts on this machine.
 #
 # Needs what `scripts/install-cross.sh` installs, and node.
 set -euo pipefail
@@ -58,7 +58,7 @@ wasm() {
         const bytes = require("fs").readFileSync(process.argv[1]);
         WebAssembly.instantiate(bytes).then(({ instance }) => {
             const result = instance.exports.check() >>> 0;
-            console.log(result === 0 ? "the bits of the host" : `failure ${result}`);
+            console.log(result === 0 ? "bit-exact with the host" : `failure ${result}`);
             process.exit(result === 0 ? 0 : 1);
         }).catch((error) => { console.error(error); process.exit(2); });
     ' "$target_dir/wasm32-unknown-unknown/debug/examples/wasm.wasm"

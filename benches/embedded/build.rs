@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Packs `weights` for the instruction set, which the host may lack.
 fn pack(compiled: &Compiled, weights: &Weights) -> Result<Vec<u8>, Box<dyn Error>> {
-    let [program] = &*compiled.programs else { return Err("one program for one instruction set".into()) };
+    let [program] = &*compiled.programs else { return Err("expected one program for one instruction set".into()) };
     let parameters = compiled.parameters();
     program.with_plan(|plan| {
         let needs = compiled.needs(&parameters);
@@ -84,7 +84,7 @@ fn pack(compiled: &Compiled, weights: &Weights) -> Result<Vec<u8>, Box<dyn Error
         let bytes = packing.file_bytes(&container);
         let mut memory = vec![0u8; bytes + 63];
         let start = memory.as_ptr().align_offset(64);
-        let file = memory.get_mut(start..start + bytes).ok_or("no aligned memory")?;
+        let file = memory.get_mut(start..start + bytes).ok_or("no aligned memory available")?;
         packing.pack(&container, file).map_err(|error| error.to_string())?;
         Ok(file.to_vec())
     })
@@ -93,7 +93,7 @@ fn pack(compiled: &Compiled, weights: &Weights) -> Result<Vec<u8>, Box<dyn Error
 /// Writes the image, and what the interpreter computes in each part of the network, as bytes.
 fn write_expected(compiled: &Compiled, weights: &Weights, out: &Path) -> Result<(), Box<dyn Error>> {
     let graph = lower(&compiled.spec);
-    let rounding = compiled.spec.rounding.ok_or("a quantized network")?;
+    let rounding = compiled.spec.rounding.ok_or("expected a quantized network")?;
     let low = if env::var("COUNT_PRECISION").is_ok_and(|word| word == "uint8") { 0 } else { -128 };
     let [height, width] = compiled.spec.resolution;
     let image: Vec<u8> =

@@ -83,7 +83,7 @@ def measure(args) -> dict:
 def markdown(results: dict, processor: str) -> str:
     lines = [
         f"Processor: {processor}, {results['cores']} cores. int8, {results['images']} images, {results['rounds']} rounds.\n",
-        "| JPEG files of up to | engine | images per second, best round | median | of `classify_batch` |",
+        "| JPEG files of up to | engine | images per second, best round | median | relative to `classify_batch` |",
         "|---|---|---|---|---|",
     ]
     for name, rates in results["sets"].items():

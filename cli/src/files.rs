@@ -129,7 +129,7 @@ pub fn write_folder(folder: &Path, files: &[NewFile], force: bool) -> Result {
     })
 }
 
-/// Creates folders; a folder comes before those in it.
+/// Creates folders, parents before children.
 fn create_all(folders: &BTreeSet<PathBuf>) -> Result {
     folders
         .iter()

@@ -149,8 +149,8 @@ fn preprocessing_has_one_number() {
     let weights = mbvc::Weights::open(folder.path().join("w.safetensors")).unwrap();
     assert_eq!(weights.preprocessing().offset, [-2.5; 3]);
     for (more, expected) in [
-        (&["--bgr"][..], "which have no order of channels"),
-        (&["--mean", "0.5,0.4,0.3", "--std", "0.2,0.2,0.2"], "pass one number each as mean and std"),
+        (&["--bgr"][..], "bgr requires color images"),
+        (&["--mean", "0.5,0.4,0.3", "--std", "0.2,0.2,0.2"], "pass one number for mean and one for std"),
     ] {
         let (_, said) = bad(folder.path(), &[&import[..], more].concat(), 1);
         assert!(said.contains(expected), "{said}");

@@ -72,7 +72,7 @@ fn without_kernels(spec: &NetworkSpec) -> Option<Diagnostic> {
     }
     if deep && spec.isas.len() > 1 && spec.isas.contains(&spec::Isa::Dsp) {
         // It streams other blocks, so that other blocks are chained to steps.
-        let message = "`fusion: deep` for dsp is supported only without other instruction sets";
+        let message = "`fusion: deep` cannot combine dsp with other instruction sets";
         return Some(Diagnostic::new(&catalog::KERNELS, message).help("write `isa: dsp`"));
     }
     if spec.batch > 1 && !spec.head.dense.is_empty() {

@@ -55,7 +55,7 @@ pub fn in_order<'i, I: Sync, S, T: Send, E>(
             };
             Builder::new().spawn_scoped(scope, serve).map_err(|cause| {
                 Error::new(format!("cannot start thread {number} of {threads}: {cause}"))
-                    .help("use fewer threads, or raise the limits of threads and memory (`ulimit -u`, `ulimit -v`)")
+                    .help("use fewer threads, or raise the thread and memory limits (`ulimit -u`, `ulimit -v`)")
             })?;
         }
         drop(send);

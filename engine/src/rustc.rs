@@ -56,7 +56,10 @@ impl Compiler {
         match (installed("libcore-"), installed("libstd-")) {
             (_, true) => Ok(self),
             (true, false) => Err(Error::new(format!("the target {target} does not support Rust's standard library"))
-                .help("write a project for a microcontroller with `--kind embedded`, or a crate with `mbvc emit --standalone DIR`")),
+                .help(
+                    "generate a microcontroller project with `--kind embedded`, or a crate for any target with \
+                     `mbvc emit --standalone DIR`",
+                )),
             (false, false) => Err(Error::new(format!("Rust's standard library for {target} is not installed"))
                 .help(format!("install it with `rustup target add {target}`"))),
         }

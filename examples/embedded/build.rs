@@ -1,4 +1,4 @@
-//! Packs the weights of both networks for the target, and tells the linker where `memory.x` is.
+//! Packs the weights of both networks for the target, and adds the folder of `memory.x` to the linker's search path.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

@@ -82,8 +82,8 @@ impl Imported {
         }
         if let Some(preprocessing) = changes.preprocessing {
             if self.spec().input == Color::Gray && !preprocessing.is_gray() {
-                return Err(option("the model reads gray images, whose preprocessing is that of one channel")
-                    .help("pass one number each as mean and std, such as 0.5"));
+                return Err(option("mean or std has three numbers, but the model reads gray images")
+                    .help("pass one number for mean and one for std, such as 0.5"));
             }
             self.set_preprocessing(preprocessing, from);
         }
@@ -98,7 +98,7 @@ impl Imported {
             Some(LabelSource::ImageNet) => {
                 let classes = self.recovered.scored_classes();
                 let labels = Labels::imagenet(classes).ok_or_else(|| {
-                    option(format!("the labels imagenet require 1000 or 1001 classes, found {classes}"))
+                    option(format!("the labels `imagenet` require 1000 or 1001 classes, found {classes}"))
                         .help("pass a file with one label per line")
                 })?;
                 self.set_labels(&labels)
@@ -118,7 +118,7 @@ impl Imported {
     pub fn read_bgr(&mut self) -> Result<()> {
         if self.spec().input == Color::Gray {
             return Err(
-                option("the model reads gray images, which have no order of channels").help("remove the option bgr")
+                option("bgr requires color images, but the model reads gray images").help("remove the option bgr")
             );
         }
         self.swap_channels();

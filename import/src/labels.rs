@@ -70,7 +70,7 @@ impl Labels {
     fn checked(names: Vec<String>, file: &str) -> Result<Self> {
         let wrong = |problem: String| ImportError::new(ErrorKind::Labels, problem).file(file);
         if names.is_empty() {
-            return Err(wrong("there are no labels".into()).help("write one label per line"));
+            return Err(wrong("expected at least one label, found none".into()).help("write one label per line"));
         }
         if let Some(at) = names.iter().position(|name| name.is_empty() || name.contains(['\n', '\r'])) {
             return Err(
@@ -233,8 +233,8 @@ mod tests {
     #[test]
     fn rejects_invalid_files() {
         let problem = |bytes: &[u8]| Labels::parse(bytes, "l").unwrap_err().to_string();
-        assert!(problem(b"").contains("there are no labels"));
-        assert!(problem(b"\n \n").contains("there are no labels"));
+        assert!(problem(b"").contains("expected at least one label, found none"));
+        assert!(problem(b"\n \n").contains("expected at least one label, found none"));
         assert!(problem(b"a\n\nb").contains("label 1 is empty"));
         assert!(problem(b"a\xff").contains("byte 1"));
         assert!(problem(b"[1]").contains("element 0"));

@@ -318,8 +318,8 @@ def load(path: Path, *, isa: str | None = None, keep_weights: bool = True) -> Mo
     Args:
         path: The model file.
         isa: Instruction set. Default: the best of this processor.
-        keep_weights: Keep the weights in the layout of the file too, from which the model can be saved and pickled. Without them a
-            worker process needs less memory: the size of the file.
+        keep_weights: Also keep the weights in the file's layout, which saving and pickling require. Without them a worker process
+            needs less memory.
 
     Raises:
         Error: The file is damaged, or was compiled for another platform or by another version.

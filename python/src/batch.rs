@@ -1,4 +1,4 @@
-//! Many pictures on all cores.
+//! Runs a network on many pictures, on all cores.
 
 use std::num::NonZero;
 
@@ -7,14 +7,14 @@ use pyo3::prelude::*;
 
 use crate::errors::Failure;
 
-/// Most threads of a call.
+/// Maximum number of threads of a call.
 const MOST: usize = 256;
 
-/// Runs `work` on every item and returns the results in order. The items run on `threads` threads (by default one for each
-/// core); with a single one, on this thread. `KeyboardInterrupt` ends the run.
+/// Runs `work` on every item and returns the results in order. `threads` is the number of threads, by default one for
+/// each core. A single thread is the calling thread. `KeyboardInterrupt` stops the run.
 ///
 /// # Errors
-/// The exception of a signal handler, or that a thread cannot be started.
+/// If a signal handler raises an exception, or a thread cannot be started.
 pub fn each<I: Sync, T: Send>(
     py: Python<'_>,
     items: &[I],
@@ -29,7 +29,7 @@ pub fn each<I: Sync, T: Send>(
             results.push(result);
             Python::attach(|py| py.check_signals())
         };
-        // Without a thread of its own, whose memory the allocator would keep.
+        // No new thread for a single one: the allocator would keep its memory.
         match threads {
             0 | 1 => items.iter().try_for_each(|item| take(work(item)))?,
             _ => parallel::in_order(items, threads, || (), |(), item| work(item), |_, result| take(result))

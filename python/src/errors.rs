@@ -19,7 +19,7 @@ impl Failure {
         Self { class: "Error", message: message.into(), help: Vec::new() }
     }
 
-    /// Adds a remedy.
+    /// Adds a help line.
     pub fn help(mut self, text: &str) -> Self {
         self.help.push(text.to_owned());
         self

@@ -26,10 +26,10 @@ use crate::progress::Reporter;
 pub struct Model {
     classifier: Classifier,
     source: Source,
-    /// What the model can be saved from; `None` if it was opened to run only.
+    /// The content of the model file, for saving; `None` if the model was opened without it.
     bundle: Option<Arc<Bundle>>,
     callers: Callers,
-    /// What the import found out: keys, values and reasons, and notes.
+    /// Results of the import: keys, values and reasons, and notes.
     found: (Vec<(String, String, String)>, Vec<String>),
 }
 
@@ -70,7 +70,7 @@ impl Model {
         })
     }
 
-    /// Opens a model file. If `keep`, the model can be saved.
+    /// Opens a model file. The model can be saved if `keep` is set.
     #[staticmethod]
     fn load(
         py: Python<'_>,
@@ -84,7 +84,7 @@ impl Model {
         Self::restored(py, bundle, isa, keep, progress)
     }
 
-    /// Opens the bytes of a model file. If `keep`, the model can be saved.
+    /// Opens the bytes of a model file. The model can be saved if `keep` is set.
     #[staticmethod]
     fn loads(
         py: Python<'_>,
@@ -98,7 +98,7 @@ impl Model {
         Self::restored(py, bundle, isa, keep, progress)
     }
 
-    /// Returns the model file. If `complete`, it contains the compiled network, unless the package carries it.
+    /// Returns the model file. If `complete` is set, it contains the compiled network, unless the package contains it.
     fn dumps<'py>(
         &self,
         py: Python<'py>,
@@ -116,7 +116,7 @@ impl Model {
         Ok(PyBytes::new(py, &bytes))
     }
 
-    /// Returns for each picture its best classes, or the exception of reading it.
+    /// Returns the best classes of each picture, or the exception if it cannot be read.
     fn classify<'py>(
         &self,
         py: Python<'py>,
@@ -135,7 +135,7 @@ impl Model {
         Ok(list)
     }
 
-    /// Returns for each picture its pooled vector, or the exception of reading it.
+    /// Returns the pooled vector of each picture, or the exception if it cannot be read.
     fn embed<'py>(
         &self,
         py: Python<'py>,
@@ -153,7 +153,7 @@ impl Model {
         Ok(list)
     }
 
-    /// Returns the logits of an array of images, or their scores: float32 `[N, classes]`.
+    /// Returns the logits of an array of images, or their scores, as float32 `[N, classes]`.
     fn run<'py>(
         &self,
         py: Python<'py>,
@@ -200,7 +200,7 @@ impl Model {
         Ok(PyBytes::new(py, self.kept()?.weights.as_bytes()))
     }
 
-    /// What the import found out: keys, values and reasons, and notes.
+    /// Results of the import: keys, values and reasons, and notes.
     #[getter]
     fn found(&self) -> (Vec<(String, String, String)>, Vec<String>) {
         self.found.clone()
@@ -252,7 +252,7 @@ impl Model {
             let model = Self::new(bundle, isa, &Reporter(progress))?;
             Ok(if keep { model } else { Self { bundle: None, ..model } })
         };
-        // Without a thread of its own, whose memory the allocator would keep: nothing is compiled.
+        // Nothing is compiled, so no new thread is needed: the allocator would keep its memory.
         if is_complete { py.detach(restore) } else { interruptible(py, restore) }
     }
 

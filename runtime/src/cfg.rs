@@ -1,5 +1,5 @@
-//! The build script: sets `mbvc_dsp` for Arm targets with the DSP extension, whose feature stable compilers do not show
-//! to `cfg`.
+//! The build script: sets `mbvc_dsp` for Arm targets with the DSP extension, which stable compilers do not expose
+//! through `cfg`.
 
 use std::env;
 
@@ -12,7 +12,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(mbvc_dsp)");
     let variable = |name| env::var(name).unwrap_or_default();
     let flags = variable("CARGO_ENCODED_RUSTFLAGS");
-    // `-C option=value` is one argument or two.
+    // `-C option=value` can be one argument or two.
     let options = flags.split('\u{1f}').map(|flag| flag.strip_prefix("-C").unwrap_or(flag));
     let is_enabled = options.filter_map(|option| option.trim().split_once('=')).any(|(name, value)| match name {
         "target-cpu" => PROCESSORS.contains(&value),

@@ -1,4 +1,4 @@
-//! Calls that are computed step by step, for programs that must not be busy for the time of a whole call.
+//! Calls in steps, for programs that cannot wait for a whole call.
 
 /// Network whose calls can be computed in steps; `mobilenet_v2!` implements it for networks of one thread.
 pub trait Stepped {
@@ -6,9 +6,9 @@ pub trait Stepped {
     type Scratch;
     /// Bytes of an image.
     type Pixels;
-    /// Logits of an image, and the elements that the last step writes for them.
+    /// Logits of an image.
     type Logits;
-    /// See [`Logits`](Self::Logits).
+    /// The stored form of the logits, which the last step writes.
     type Elements;
     /// Number of steps.
     const COUNT: usize;
@@ -61,7 +61,7 @@ impl<'a, N: Stepped> Steps<'a, N> {
         true
     }
 
-    /// Returns the index of the next step, as in the `STEPS` of the network; their number after the last one.
+    /// Returns the index of the next step, as in the `STEPS` of the network; the number of steps after the last one.
     pub fn position(&self) -> usize {
         self.next
     }

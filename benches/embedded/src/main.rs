@@ -1,7 +1,7 @@
 //! Prints the instructions of a call of the network on a Cortex-M4, and of each stage if `COUNT_STAGES` is set.
 //!
-//! QEMU with `-icount shift=0` executes one instruction per nanosecond of virtual time, and the board's clock has 25
-//! MHz. Without stages, the program formats nothing, so that the size of its code is that of the network.
+//! QEMU with `-icount shift=0` executes one instruction per nanosecond of virtual time, and the board's clock runs at
+//! 25 MHz. Without stages, the program formats nothing, so that the size of its code is that of the network.
 #![no_std]
 #![no_main]
 
@@ -110,7 +110,7 @@ fn run() -> ! {
     Host.print(" instructions, ");
     print_number(Net::SCRATCH_BYTES as u32);
     Host.print(" bytes of scratch\n");
-    Host.print(if same { "the bits of the interpreter\n" } else { "other bits than the interpreter\n" });
+    Host.print(if same { "bit-exact with the interpreter\n" } else { "differs from the interpreter\n" });
     exit(u32::from(!same))
 }
 
@@ -119,7 +119,7 @@ fn is_expected(name: &str, found: &[u8]) -> bool {
     let expected = EXPECTED.iter().find(|(part, _)| *part == name);
     let same = expected.is_some_and(|(_, bytes)| *bytes == found);
     if !same {
-        ["other bits than the interpreter: ", name, "\n"].map(|text| Host.print(text));
+        ["differs from the interpreter: ", name, "\n"].map(|text| Host.print(text));
     }
     same
 }

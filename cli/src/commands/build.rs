@@ -25,10 +25,10 @@ use crate::{engine, files, name, standalone, ui};
 /// loaded that the engine supports, packed weights, an ES module without dependencies and its types, and a demo page.
 ///
 /// A project for a microcontroller is a folder with a Cargo project for Cortex-M that runs in QEMU: the network as a crate
-/// without dependencies, packed weights, and a program that calls it without heap and operating system.
+/// without dependencies, packed weights, and a program that calls it without a heap or an operating system.
 ///
-/// The build requires a Rust compiler, but no registry. Projects for microcontrollers are not compiled here; Cargo then loads
-/// the crates of the board support.
+/// The build requires a Rust compiler, but no access to a package registry. A project for a microcontroller is written
+/// but not compiled; compiling it with Cargo downloads the crates of the board support.
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc build --weights weights.safetensors -o whatsthis && ./whatsthis cat.ppm",
@@ -274,7 +274,7 @@ fn show(report: &Report<'_>, built: &Built) {
         return;
     }
     if report.kind == Kind::Embedded.name() {
-        outln!("\nRun it in QEMU; README.md says how to run it on a board:");
+        outln!("\nRun it in QEMU (README.md describes boards):");
         outln!("  {ACCENT}cd {} && cargo run --release{ACCENT:#}", folder.display());
         return;
     }

@@ -10,7 +10,7 @@ use super::tokens::{affine, plus};
 
 /// Elements that the iterations of a kernel prefetch together.
 pub struct Spread {
-    /// First element after the view's start, and their number.
+    /// Offset of the first element in the view, and the number of elements.
     pub from: usize,
     pub size: usize,
     /// Elements of a cache line.
@@ -20,8 +20,8 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Returns the share of one iteration of the view `weights`. Its number is `first`, plus `index * step` for each
-    /// loop `(index, step, count)`.
+    /// Returns the prefetches of one iteration in the view `weights`. The iteration's number is `first`, plus
+    /// `index * step` for each loop `(index, step, count)`.
     pub fn share(&self, weights: &TokenStream, first: usize, loops: &[(&str, usize, usize)]) -> TokenStream {
         let lead = self.size.div_ceil(self.iterations.max(1));
         let terms: Vec<_> = loops.iter().map(|(index, step, count)| (*index, step * lead, *count)).collect();

@@ -55,7 +55,7 @@ catalog! {
     RESIDUAL = "residual": "a residual is auto, true or false";
     PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } of pixels from 0 to 1, with every std above 0, or { scale: [r, g, b], offset: [r, g, b] } of pixels from 0 to 255; mean, std, scale and offset are one number for gray input";
     PRECISION = "precision": "the precision is f32, bf16, int8 or uint8";
-    KERNELS = "kernels": "batches require precision f32 or bf16 and a head without dense layers; deep fusion requires a quantized precision and one thread, and for dsp no other instruction set";
+    KERNELS = "kernels": "batches require precision f32 or bf16 and a head without dense layers; deep fusion requires a quantized precision and one thread, and cannot combine dsp with other instruction sets";
     NUMERICS = "numerics": "the numerics are fast (the fast inner product on processors where it is faster) or strict (bit-identical on every instruction set with FMA)";
     ROUNDING = "rounding": "the rounding is even for f32 and bf16, and xnnpack or tflite-reference for int8 and uint8";
     FUSION = "fusion": "the fusion is none, relu6, block or deep";

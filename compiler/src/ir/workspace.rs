@@ -128,8 +128,8 @@ impl Widened {
         self.cols * self.pixel()
     }
 
-    /// Returns a strip of the rows, which is gathered and read before the next one: the widest of equal strips that are
-    /// small, or all columns if there is none of some columns.
+    /// Returns a strip of columns of the rows, which is gathered and read before the next one: the widest that divides
+    /// the row evenly, has at least `SOME` columns and at most `SMALL` bytes, or all columns if there is none.
     fn strip(self) -> Self {
         const SMALL: usize = 4 << 10;
         const SOME: usize = 8;

@@ -44,7 +44,7 @@ pub fn stream_quads(fused: &mut Fused, input: Tensor, isa: Isa, threads: usize) 
     let streamed = QUAD.div_ceil(window.stride[0]);
     let whole = output.height <= streamed
         || match isa.multiplies_pairs() {
-            // Processors without caches: whichever takes less memory, a ring of all channels or the whole image.
+            // Processors without caches: a ring of all channels or the whole image, whichever takes less memory.
             true => {
                 let ring = 2 * QUAD * (shape.width + 2) + streamed * output.width * size_of::<u16>();
                 output.pixels() * size_of::<u16>() <= ring

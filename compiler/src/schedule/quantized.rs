@@ -22,7 +22,7 @@ pub fn dense_form(isa: Isa, product: Product, order: Order) -> DotForm {
 fn registers(form: DotForm, sums: usize, nv: usize, held: usize) -> usize {
     let (weights, others) = match form {
         DotForm::Bytes => (1, 1),
-        // The activations take the register of the allocator: a whole tile is one operation.
+        // A tile is one block of assembly, so the activations take the register that is reserved for the allocator.
         DotForm::Pairs | DotForm::Windows => (1, 0),
         // The constant 1, which adds pairs, and pairs that are not yet added.
         DotForm::PairedBytes => (1, 3),

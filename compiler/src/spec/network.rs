@@ -205,7 +205,7 @@ fn assemble(checker: &Checker<'_>, draft: Draft) -> Option<NetworkSpec> {
         },
         fusion: draft.fusion?,
         isas: match draft.isas? {
-            // Targets without the instructions would emulate them, and no target has both these and others.
+            // dsp is not among the default instruction sets: other targets would emulate it.
             none if none.is_empty() => {
                 Isa::of(precision.value).iter().copied().filter(|isa| *isa != Isa::Dsp).collect()
             }

@@ -28,12 +28,12 @@ impl Function {
     }
 }
 
-/// Returns the functions `classify` and `embed` of a model file, which `mbvc.Model.save` wrote. The file may contain machine
-/// code, which is run: open only files that you trust.
+/// Returns the functions `classify` and `embed` for a model file that `mbvc.Model.save` wrote. The file can contain
+/// machine code that is executed: open only files that you trust.
 ///
 /// Args:
 ///     model: The model file.
-///     prefix: Start of the names, so that several networks can be registered.
+///     prefix: Prefix of the function names, so that several networks can be registered.
 ///     threads: Number of threads that share a batch. DataFusion runs several partitions at the same time.
 ///     fast_decode: Decode large JPEG images at a reduced size, which is faster and changes the scores slightly.
 ///     fail: End the query with an error if an image cannot be decoded. By default its result is null.

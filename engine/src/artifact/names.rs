@@ -162,8 +162,9 @@ fn check_crate(stem: &str) -> Result {
     if first && stem.chars().all(letters) && !["network", "test", "core"].contains(&stem) {
         return Ok(());
     }
-    Err(Error::new(format!("`{stem}` is not a valid name of a crate")).help(
-        "expected ASCII letters, digits, `_` and `-`, starting with a letter, and not `network`, `test` or `core`",
+    Err(Error::new(format!("`{stem}` is not a valid crate name")).help(
+        "expected ASCII letters, digits, `_` and `-`, starting with a letter; `network`, `test` and `core` are \
+         reserved",
     ))
 }
 
@@ -210,7 +211,7 @@ mod tests {
         }
         for output in ["7seg", "a b", "a.b", "network"] {
             let error = format!("{:?}", Names::new(Path::new(output), Kind::Embedded).unwrap_err());
-            assert!(error.contains("not a valid name of a crate"), "{error}");
+            assert!(error.contains("not a valid crate name"), "{error}");
         }
         assert_eq!(Names::new(Path::new("x/cat-net"), Kind::Web).unwrap().package(), Path::new("x/cat-net"));
     }

@@ -1,4 +1,5 @@
-//! Two networks for a microcontroller: one for colors, which knows 77 drawn objects, and one for gray images.
+//! Two networks for a microcontroller: a classifier of 77 drawn objects in 64x64 color images, and a network with
+//! random weights for gray images of 96x96 pixels.
 #![no_std]
 #![forbid(unsafe_code)]
 

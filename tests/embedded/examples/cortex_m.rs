@@ -33,7 +33,7 @@ fn run() -> ! {
     let memory = unsafe { &mut *addr_of_mut!(MEMORY) };
     match check(memory) {
         Ok(()) => {
-            let _ = writeln!(Host, "the bits of the host");
+            let _ = writeln!(Host, "bit-exact with the host");
             exit(0)
         }
         Err(failure) => {

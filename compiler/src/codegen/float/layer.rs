@@ -112,8 +112,8 @@ fn conv(
     (quote!(#parts #out #flag #clear #work), kernels)
 }
 
-/// Returns the weights that a convolution prefetches: those of a classifier that reads its result, which has one pixel and
-/// would wait for almost every weight.
+/// Returns the weights that a convolution prefetches: those of a classifier that reads its output and that memory would
+/// bound.
 fn next(context: &Context<'_>, packs: &PackPlan, id: NodeId, conv: &Conv) -> Option<Next> {
     let [reader] = *context.graph.readers(id) else { return None };
     let node = context.graph.node(reader);
@@ -124,7 +124,7 @@ fn next(context: &Context<'_>, packs: &PackPlan, id: NodeId, conv: &Conv) -> Opt
     let at = *packs.layer((reader, 0))?.at.first()?;
     let Shape { channels, .. } = conv.output.shape;
     let floats = prefetched(conv.output.shape.pixels() * channels * conv.k()).min(dense.group_floats());
-    // Rounded down, because views end with the packed block.
+    // Rounded down: a view must not begin beyond the packed block.
     Some(Next { at, per_channel: floats / channels }).filter(|next| next.per_channel > 0)
 }
 

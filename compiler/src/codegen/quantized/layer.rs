@@ -190,14 +190,14 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     Code { statements, kernels }
 }
 
-/// Returns the weights that a layer of `macs` multiply-adds prefetches, as an offset and the bytes for each output channel:
-/// those of a classifier that reads its result.
+/// Returns the weights that a convolution of `macs` multiply-adds prefetches: those of a classifier that reads its
+/// output and that memory would bound. They are an offset and the bytes for each output channel.
 fn next(context: &Context<'_>, plan: &Plan, id: NodeId, macs: usize) -> Option<(usize, usize)> {
     let [reader] = *context.graph.readers(id) else { return None };
     let (Op::Dense(_), true) = (&context.graph.node(reader).op, context.isa.has_prefetch()) else { return None };
     let panels = &plan.layer((reader, 0))?.panels;
     let bytes: usize = panels.iter().map(|panels| panels.count * panels.stride).sum();
-    // Rounded down, because views end with the packed block.
+    // Rounded down: a view must not begin beyond the packed block.
     let channels = context.graph.node(id).tensor.shape.channels;
     Some((panels.first()?.at, prefetched(macs).min(bytes) / channels)).filter(|(_, bytes)| *bytes > 0)
 }

@@ -1,4 +1,4 @@
-//! Tells the linker where `memory.x` is.
+//! Adds the folder of `memory.x` to the linker's search path.
 
 use std::path::PathBuf;
 use std::{env, fs};

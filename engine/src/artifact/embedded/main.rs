@@ -1,4 +1,4 @@
-//! Classifies an image with @network@ on a Cortex-M, without heap and operating system.
+//! Classifies an image with @network@ on a Cortex-M, without a heap or an operating system.
 #![no_std]
 #![no_main]
 
@@ -15,7 +15,7 @@ use static_cell::ConstStaticCell;
 static SCRATCH: ConstStaticCell<network::mbvc_runtime::Scratch<{ @network@::SCRATCH_BYTES / 64 }>> =
     ConstStaticCell::new(@network@::static_scratch());
 
-/// An image of @height@x@width@ pixels: @colors@ bytes, row by row. Replace it by the buffer of your camera.
+/// An image of @height@x@width@ pixels: @colors@ bytes, row by row. Replace it with your camera's buffer.
 static PIXELS: [u8; @bytes@] = ramp();
 
 #[entry]

@@ -130,10 +130,11 @@ pub fn build(artifact: &Artifact<'_>, target: &str) -> Result<Built> {
 /// If the target is not a Cortex-M that the project's crates support.
 fn board(target: &str) -> Result<&'static Board> {
     BOARDS.iter().find(|board| target.starts_with(board.target)).ok_or_else(|| {
-        Error::new(format!("--kind embedded is for Cortex-M, not for {target}")).help(
-            "use a target such as thumbv7em-none-eabihf (Cortex-M4, M7) or thumbv8m.main-none-eabihf (Cortex-M33); \
-             `mbvc emit --standalone DIR` writes a crate for any target",
-        )
+        Error::new(format!("unsupported target for --kind embedded: expected a Cortex-M target, found `{target}`"))
+            .help(
+                "use a target such as thumbv7em-none-eabihf (Cortex-M4, M7) or thumbv8m.main-none-eabihf (Cortex-M33); \
+                 `mbvc emit --standalone DIR` writes a crate for any target",
+            )
     })
 }
 

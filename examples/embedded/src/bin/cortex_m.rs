@@ -1,9 +1,12 @@
-//! Both networks on a Cortex-M, which prints the class that each of them finds.
+//! Runs both networks on a Cortex-M and prints the predicted classes.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(all(target_arch = "arm", target_os = "none")))]
 fn main() {
-    println!("for Cortex-M only: run it in this folder, whose .cargo/config.toml selects the target");
+    println!(
+        "this program runs on Cortex-M only; run `cargo run --release` in examples/embedded, where .cargo/config.toml \
+         selects the target"
+    );
 }
 
 #[cfg(all(target_arch = "arm", target_os = "none"))]
@@ -22,7 +25,7 @@ mod firmware {
     static GRAY_SCRATCH: ConstStaticCell<Scratch<{ Gray::SCRATCH_BYTES / 64 }>> =
         ConstStaticCell::new(Gray::static_scratch());
 
-    // Replace these images by the buffers of your camera.
+    // Replace these images with your camera's buffers.
     static COLORS: [u8; 64 * 64 * 3] = ramp();
     static GRAYS: [u8; 96 * 96] = ramp();
 
@@ -39,7 +42,7 @@ mod firmware {
         let logits = call.finish();
         hprintln!("color: class {} after {} steps, {} bytes of scratch", best(&logits), resets, Color::SCRATCH_BYTES);
 
-        // At once.
+        // In one call.
         let logits = gray.run_pixels(GRAY_SCRATCH.take(), &GRAYS);
         hprintln!("gray: class {}, {} bytes of scratch", best(&logits), Gray::SCRATCH_BYTES);
 
@@ -49,7 +52,7 @@ mod firmware {
         }
     }
 
-    /// Stands for the watchdog of a board.
+    /// Placeholder for the board's watchdog.
     fn reset_watchdog(resets: &mut usize) {
         *resets += 1;
     }

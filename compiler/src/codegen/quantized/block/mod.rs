@@ -167,8 +167,8 @@ impl Block<'_> {
         quote!(advance(#rows, observer);)
     }
 
-    /// Returns the rows that a call of the projection computes. Where memory for code is small, all phases have the same
-    /// kernel, which some call more than once.
+    /// Returns the rows that a call of the projection computes. Targets with little code memory share one kernel
+    /// between all phases; some phases call it more than once.
     fn rows_at_once(&self, phases: &[Phase]) -> usize {
         /// Fewer pixels are not worth a call.
         const PIXELS: usize = 8;
@@ -178,8 +178,8 @@ impl Block<'_> {
         if divides && pays { least } else { usize::MAX }
     }
 
-    /// Repeats the work of a channel group. Where a group is a few channels, the loop is not unrolled: that would save
-    /// nothing, and memory for code is small.
+    /// Repeats the work of a channel group. The loop is not unrolled for groups of a few channels: unrolling gains
+    /// nothing there and makes the code larger.
     fn each_group(&self, work: TokenStream) -> TokenStream {
         let count = self.groups();
         if count == 1 || !self.context.isa.multiplies_pairs() {

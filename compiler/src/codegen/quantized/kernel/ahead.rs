@@ -1,4 +1,4 @@
-//! Prefetches of a panel's successor, and of weights of the next layer.
+//! Prefetches of the panel after a panel, and of the next layer's weights.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -6,12 +6,12 @@ use quote::quote;
 use crate::codegen::prefetch::Spread;
 use crate::target::{Isa, IsaFacts};
 
-/// Bytes that a call prefetches.
+/// What a call prefetches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ahead {
-    /// Of the weights that follow the panel in the packed block: the size of the panel, or 0.
+    /// Bytes of the weights that follow the panel in the packed block: the size of the panel, or 0.
     pub panel: usize,
-    /// Of the next layer's weights.
+    /// Bytes of the next layer's weights.
     pub next: usize,
 }
 

@@ -134,8 +134,8 @@ impl Finish {
     }
 }
 
-/// Returns the sums of a tile of `pixels` pixels before its products: the biases at `bias`, one for each vector. Small
-/// code keeps a repeated array in memory, but not its elements.
+/// Returns the sums of a tile of `pixels` pixels before its products: the biases at `bias`, one for each vector. At
+/// opt-level "s" the compiler keeps a repeated array in memory, but separate elements in registers.
 fn first_sums(form: DotForm, pixels: usize, bias: impl Iterator<Item = Literal>) -> TokenStream {
     let (bias, count): (Vec<_>, _) = (bias.collect(), lit(pixels));
     if form != DotForm::Pairs {

@@ -8,8 +8,8 @@ macro_rules! instruction {
         #[inline(always)]
         pub fn $name($($argument: $kind),*) -> $result {
             let result;
-            // SAFETY: the instruction reads and writes registers. It may set the flags Q and GE, which are declared to
-            // change because `preserves_flags` is absent.
+            // SAFETY: the instruction reads and writes registers. It can set the flags Q and GE: `preserves_flags` is
+            // omitted.
             unsafe {
                 core::arch::asm!(
                     $text, result = lateout(reg) result, $($argument = in(reg) $argument,)* options(pure, nomem, nostack)

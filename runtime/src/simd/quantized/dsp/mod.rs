@@ -69,11 +69,11 @@ super::header::header! {
     identity, fixed
 }
 
-/// 1.5 * 2^23. The sum with a float has no fraction bits, and is the bits of this number plus the nearest integer, ties to
-/// even. The bits of positive floats are in the order of their values, and those of negative ones are less, so that they
-/// are in order beyond 2^22, too.
+/// 1.5 * 2^23. Adding it to a float rounds to the nearest integer, ties to even: the bits of the sum are those of this
+/// constant plus the integer. This holds for magnitudes up to 2^22. For larger floats the bits are larger, and for
+/// lower ones they are smaller, as signed integers, so that saturation limits them correctly.
 const SHIFT: f32 = 12_582_912.0;
-/// The bits of [`SHIFT`], which steps in XNNPACK's arithmetic are biased by.
+/// The bits of [`SHIFT`], by which XNNPACK's steps are biased.
 pub const ROUNDED: i32 = SHIFT.to_bits().cast_signed();
 /// The bias of all other steps.
 pub const EXACT: i32 = 0;
@@ -234,7 +234,7 @@ struct Conversion {
     zero: i32,
     /// Added to results with saturation, so that the highest one is 255.
     up: u32,
-    /// Subtracted thereafter.
+    /// Subtracted last.
     down: u32,
 }
 

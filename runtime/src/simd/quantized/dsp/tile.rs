@@ -14,8 +14,9 @@ const WEIGHTS: usize = 4;
 /// Bytes of a pixel's pair of activations.
 const PAIR: usize = 4;
 
-/// Adds `STEPS` pairs of products to the sums of each pixel. The pairs of consecutive pixels are adjacent at `at` of `a`,
-/// and `PLANE` bytes from one step to the next. The weights of a step are four bytes from `first` of `w`.
+/// Adds `STEPS` pairs of products to the sums of each pixel. The pairs of a step begin at byte `at` of `a`, one pixel
+/// after the other; those of the next step are `PLANE` bytes further. The weights begin at byte `first` of `w`, four
+/// bytes for each step.
 #[inline(always)]
 pub fn products<const PIXELS: usize, const PLANE: usize, const STEPS: usize>(
     a: Src<'_, u8>,
@@ -57,8 +58,8 @@ unsafe fn steps<const PIXELS: usize, const PLANE: usize, const STEPS: usize>(
     sums
 }
 
-/// One step: the weights of two channels in `v0` and `v1`, then each pixel's pair in `x`. The load of the first pixel, which
-/// is the last one, steps to the next plane.
+/// One step: loads the weights of two channels into `v0` and `v1`, then each pixel's pair into `x`. Pixel 0 is loaded
+/// last, because this load advances the address to the next plane.
 #[cfg(mbvc_dsp)]
 macro_rules! step {
     ($($pixel:literal)*, $last:literal) => {
@@ -86,7 +87,7 @@ macro_rules! step {
     };
 }
 
-/// All steps, four in each iteration of a loop, whose end is on the stack.
+/// All steps, in a loop of four per iteration. The address where the loop's weights end is on the stack.
 #[cfg(mbvc_dsp)]
 macro_rules! steps {
     ($name:ident, $pixels:literal: $($index:tt $pixel:literal $s:ident $t:ident),*; $($step:tt)*) => {

@@ -1,8 +1,9 @@
 //! Sums of the windows of a depthwise convolution, for one channel in row quads.
 //!
-//! A column of four rows is two pairs: rows 0 and 2, and rows 1 and 3. One instruction multiplies the upper and the lower
-//! weight of a column, and one the middle weight, which is in either half of its pair. Between two quads, the first two
-//! rows of the lower quad replace those of the upper one, and the pairs are crossed.
+//! A column of four rows is two pairs: rows 0 and 2, and rows 1 and 3. One instruction multiplies by the upper and the
+//! lower weight of a column, and another one by the middle weight, whose row is one half of the other pair. For windows
+//! that span two quads, the first two rows of the lower quad replace those of the upper one: the halves of each pair
+//! are then swapped.
 
 use super::LANES;
 use crate::simd::Src;
@@ -22,8 +23,8 @@ pub fn taps(from: Src<'_, u8>, at: usize) -> Taps {
     Taps([word(0), word(1), word(2), word(3), word(4)])
 }
 
-/// Returns the sums, from `bias`, of `COLS` windows with stride `STRIDE` in each of `ROWS` consecutive rows, the first of
-/// which begins at `at` of `quad`. Sums of missing rows and columns are unspecified.
+/// Returns the sums, which start at `bias`, of `COLS` windows with stride `STRIDE` in each of `ROWS` consecutive rows.
+/// The first row begins at `at` of `quad`. Sums of missing rows and columns are unspecified.
 #[inline(always)]
 pub fn within<const ROWS: usize, const COLS: usize, const STRIDE: usize>(
     quad: Src<'_, u8>,

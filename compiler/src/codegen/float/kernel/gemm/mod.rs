@@ -170,9 +170,10 @@ impl Gemm {
 
     /// Returns the weight prefetches at the start of an iteration of the K loop, for tiles from `first` of `count`.
     ///
-    /// The tiles of a panel that a call of the network reads only once together prefetch the lines that follow it in the
-    /// packed block, and a share of the next layer's weights if that layer would wait for them. A single tile prefetches
-    /// its own rows, some iterations ahead. At the end of an iteration the prefetches would cost registers.
+    /// If a call of the network reads a panel only once, its tiles prefetch the lines that follow it in the packed
+    /// block. They also prefetch a share of the next layer's weights if that layer is bound by memory. A single tile
+    /// prefetches its own rows, some iterations ahead. The prefetches are at the start of an iteration, because at its
+    /// end they would cost registers.
     fn ahead(&self, count: usize, first: usize, tiles: &Tiles) -> Option<TokenStream> {
         const STEPS_AHEAD: usize = 8;
         const LINE: usize = 16;
