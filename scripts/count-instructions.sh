@@ -12,6 +12,7 @@ cd "$(dirname "$0")/.."
 target=thumbv7em-none-eabihf
 target_dir=${CARGO_TARGET_DIR:-$PWD/target}/count
 cp Cargo.lock benches/embedded/Cargo.lock
+std=()
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=${OPT_LEVEL:-3}
 # As in `scripts/cross-bare.sh`: Debian's rustc has the sources of the standard library.
 if [ ! -d "$(rustc --print target-libdir --target "$target")" ]; then

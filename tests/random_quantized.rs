@@ -39,15 +39,16 @@ impl Observer for &mut Written {
     }
 }
 
-type Run = fn(&Weights, Isa, &[u8], &mut Written);
+/// The instruction sets of a network, and its call.
+type Run = (&'static [Isa], fn(&Weights, Isa, &[u8], &mut Written));
 
 macro_rules! run {
     ($module:ident, $number:ty) => {
-        |weights, isa, image, written| {
+        ($module::Net::INFO.isas, |weights, isa, image, written| {
             let model = $module::Net::with_isa(weights, isa).unwrap_or_else(|error| panic!("{error}"));
             let image: Vec<$number> = image.iter().map(|byte| <$number>::from_element(*byte)).collect();
             model.run_with(&mut $module::Net::scratch(), image.as_slice().try_into().unwrap(), written);
-        }
+        })
     };
 }
 
@@ -56,10 +57,11 @@ fn main() {
     let (folder, index) = (Path::new(&arguments[1]), &arguments[2]);
     let weights = Weights::open(folder.join(format!("{index}.safetensors"))).unwrap();
     let image = std::fs::read(folder.join(format!("{index}.input"))).unwrap();
-    for isa in Isa::QUANTIZED.into_iter().filter(|isa| isa.detect().is_some()) {
+    let (isas, run) = NETWORKS[index.parse::<usize>().unwrap()];
+    for isa in isas.iter().copied().filter(|isa| isa.detect().is_some()) {
         eprintln!("running {isa}");
         let mut written = Written::default();
-        NETWORKS[index.parse::<usize>().unwrap()](&weights, isa, &image, &mut written);
+        run(&weights, isa, &image, &mut written);
         std::fs::write(folder.join(format!("{index}.{isa}")), written.0).unwrap();
     }
 }
@@ -69,6 +71,8 @@ fn main() {
 struct Case {
     text: String,
     signed: bool,
+    /// Instruction sets that this processor has.
+    isas: Vec<Isa>,
     /// Names of the steps.
     steps: Vec<String>,
     /// By part of the network.
@@ -81,8 +85,15 @@ fn spec_of(random: &mut Random) -> String {
         (random.one_of(&["int8", "int8", "uint8"]), random.one_of(&["xnnpack", "xnnpack", "tflite-reference"]));
     let (fusion, threads) =
         random.one_of(&[("block", 1), ("block", 2), ("deep", 1), ("relu6", 1), ("relu6", 2), ("none", 1)]);
+    // `all` has no dsp. Deep fusion with dsp is for no other instruction set.
+    let with_dsp = "[avx512vnni, avxvnni, avx512, avx2, neondot, neon, dsp, portable]";
+    let isas = match (fusion, threads) {
+        ("deep", _) => random.one_of(&["all", "dsp"]),
+        (_, 1) => with_dsp,
+        _ => "all",
+    };
     let table = random.spec();
-    format!("{table}precision: {precision}\nrounding: {rounding}\nfusion: {fusion}\nthreads: {threads}\nisa: all\n")
+    format!("{table}precision: {precision}\nrounding: {rounding}\nfusion: {fusion}\nthreads: {threads}\nisa: {isas}\n")
 }
 
 impl Case {
@@ -116,12 +127,13 @@ impl Case {
         fs::write(folder.join(format!("{index}.input")), &image).expect("written");
         let expected = expected(&graph, &weights, rounding, &image, if signed { -128 } else { 0 });
         let steps = compiled.programs[0].steps.iter().map(|step| step.name.clone()).collect();
-        Some(Self { text, signed, steps, expected })
+        let isas = spec.isas.iter().copied().filter(|isa| isa.detect().is_some()).collect();
+        Some(Self { text, signed, isas, steps, expected })
     }
 
     /// The first difference in the output of the runner, if there is one.
     fn compare(&self, index: usize, folder: &Path) -> Result<(), String> {
-        for isa in Isa::QUANTIZED.into_iter().filter(|isa| isa.detect().is_some()) {
+        for isa in &self.isas {
             let bytes = fs::read(folder.join(format!("{index}.{isa}"))).map_err(|error| error.to_string())?;
             let found = records(&bytes);
             if found.len() != self.steps.len() {

@@ -12,6 +12,10 @@ mod bf16;
 mod buffers;
 #[cfg(feature = "alloc")]
 mod build;
+// The build script, whose rules are tested here.
+#[cfg(test)]
+#[allow(dead_code, unreachable_pub)]
+mod cfg;
 mod classify;
 mod conventions;
 #[cfg(feature = "alloc")]

@@ -10,6 +10,13 @@ macro_rules! network {
         #[cfg(all(debug_assertions, not(clippy)))]
         mbvc::mobilenet_v2!($($call)*, isa = $isa);
         #[cfg(not(any(debug_assertions, clippy)))]
+        network!(optimized $isa, $($call)*);
+    };
+    // `dsp` is not among the instruction sets of `all`, and alone in networks of deep fusion.
+    (optimized "dsp", $($call:tt)*) => {
+        mbvc::mobilenet_v2!($($call)*, isa = "dsp");
+    };
+    (optimized $isa:tt, $($call:tt)*) => {
         mbvc::mobilenet_v2!($($call)*);
     };
 }

@@ -158,25 +158,27 @@ quantized! {
     #[ignore = "takes long to compile"]
     same_even: "tests/differential/specs/same.yaml", [32, 32] in "int8", i8, "xnnpack", "block", everyday "all";
     #[ignore = "takes long to compile"]
-    same_one_pixel: "tests/differential/specs/same.yaml", [1, 1] in "int8", i8, "xnnpack", "block", everyday "all";
+    same_one_pixel: "tests/differential/specs/same.yaml", [1, 1] in "int8", i8, "xnnpack", "block", everyday ["avx512vnni", "avxvnni", "avx512", "avx2", "neondot", "neon", "wasm128dot", "wasm128", "dsp", "portable"];
     #[ignore = "takes long to compile"]
-    same_wide: "tests/differential/specs/same.yaml", [60, 225] in "int8", i8, "xnnpack", "block", everyday "all";
+    same_wide: "tests/differential/specs/same.yaml", [60, 225] in "int8", i8, "xnnpack", "block", everyday ["avx512vnni", "avxvnni", "avx512", "avx2", "neondot", "neon", "wasm128dot", "wasm128", "dsp", "portable"];
     #[ignore = "takes long to compile"]
-    same_tall: "tests/differential/specs/same.yaml", [71, 6] in "uint8", u8, "xnnpack", "block", everyday "all";
+    same_tall: "tests/differential/specs/same.yaml", [71, 6] in "uint8", u8, "xnnpack", "block", everyday ["avx512vnni", "avxvnni", "avx512", "avx2", "neondot", "neon", "wasm128dot", "wasm128", "dsp", "portable"];
     #[ignore = "takes long to compile"]
-    symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27] in "int8", i8, "xnnpack", "block", everyday "all";
+    symmetric_odd: "tests/differential/specs/symmetric.yaml", [33, 27] in "int8", i8, "xnnpack", "block", everyday ["avx512vnni", "avxvnni", "avx512", "avx2", "neondot", "neon", "wasm128dot", "wasm128", "dsp", "portable"];
     #[ignore = "takes long to compile"]
-    narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "xnnpack", "block", everyday "all";
+    narrow_even: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "xnnpack", "block", everyday ["avx512vnni", "avxvnni", "avx512", "avx2", "neondot", "neon", "wasm128dot", "wasm128", "dsp", "portable"];
     #[ignore = "takes long to compile"]
     gray_deep: "tests/differential/specs/gray.yaml", [32, 31] in "uint8", u8, "xnnpack", "deep", everyday "all";
     #[ignore = "takes long to compile"]
-    gray_reference: "tests/differential/specs/gray.yaml", [19, 18] in "int8", i8, "tflite-reference", "none", everyday "all";
+    gray_deep_pairs: "tests/differential/specs/gray.yaml", [32, 31] in "uint8", u8, "xnnpack", "deep", everyday "dsp";
+    #[ignore = "takes long to compile"]
+    gray_reference: "tests/differential/specs/gray.yaml", [19, 18] in "int8", i8, "tflite-reference", "none", everyday ["avx512vnni", "avxvnni", "avx512", "avx2", "neondot", "neon", "wasm128dot", "wasm128", "dsp", "portable"];
     #[ignore = "takes long to compile"]
     apart_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "none", everyday "all";
     #[ignore = "takes long to compile"]
-    reference_apart: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "tflite-reference", "relu6", everyday "all";
+    reference_apart: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "tflite-reference", "relu6", everyday ["avx512vnni", "avxvnni", "avx512", "avx2", "neondot", "neon", "wasm128dot", "wasm128", "dsp", "portable"];
     #[ignore = "takes long to compile"]
-    reference_same: "tests/differential/specs/same.yaml", [19, 18] in "int8", i8, "tflite-reference", "block", everyday "all";
+    reference_same: "tests/differential/specs/same.yaml", [19, 18] in "int8", i8, "tflite-reference", "block", everyday ["avx512vnni", "avxvnni", "avx512", "avx2", "neondot", "neon", "wasm128dot", "wasm128", "dsp", "portable"];
 }
 
 // Small networks for emulated processors, which cover most kernels.

@@ -25,6 +25,8 @@ pub fn products<const PIXELS: usize, const PLANE: usize, const STEPS: usize>(
     first: usize,
     sums: Tile<PIXELS>,
 ) -> Tile<PIXELS> {
+    // Registers and immediate operands of the assembly.
+    const { assert!(1 <= PIXELS && PIXELS <= 4 && 1 <= STEPS && PLANE < 1 << 20 && STEPS < 1 << 20) };
     let a = a.address(at, (STEPS - 1) * PLANE + PIXELS * PAIR);
     let w = w.address(first, STEPS * WEIGHTS);
     // SAFETY: debug builds have checked that the activations and weights of all steps are in bounds; the constructors of
@@ -33,7 +35,8 @@ pub fn products<const PIXELS: usize, const PLANE: usize, const STEPS: usize>(
 }
 
 /// # Safety
-/// `a` must be readable at the pixels' pairs of all steps, and `w` at the weights of all steps.
+/// For each of `STEPS` steps, `PIXELS` words must be readable from `a` plus `PLANE` bytes per step, and one from `w` plus
+/// four bytes per step. Words need no alignment, unless the processor traps unaligned loads (`CCR.UNALIGN_TRP`).
 #[cfg(not(mbvc_dsp))]
 #[inline(always)]
 unsafe fn steps<const PIXELS: usize, const PLANE: usize, const STEPS: usize>(
@@ -87,7 +90,7 @@ macro_rules! step {
     };
 }
 
-/// All steps, in a loop of four per iteration. The address where the loop's weights end is on the stack.
+/// Functions with the contract of `steps`: all steps, in a loop of four per iteration. The address where the loop's weights end is on the stack.
 #[cfg(mbvc_dsp)]
 macro_rules! steps {
     ($name:ident, $pixels:literal: $($index:tt $pixel:literal $s:ident $t:ident),*; $($step:tt)*) => {
@@ -97,7 +100,6 @@ macro_rules! steps {
             w: *const u8,
             mut sums: Tile<$pixels>,
         ) -> Tile<$pixels> {
-            const { assert!(PLANE < 1 << 20 && STEPS < 1 << 20) };
             $(let [Sums([mut $s, mut $t])] = sums[$index];)*
             // SAFETY: the caller guarantees that the loads are in bounds. The word that the block pushes is popped.
             unsafe {
@@ -144,7 +146,8 @@ steps!(three, 3: 0 "0" s0 t0, 1 "1" s1 t1, 2 "2" s2 t2; "1" "2", "0");
 steps!(four, 4: 0 "0" s0 t0, 1 "1" s1 t1, 2 "2" s2 t2, 3 "3" s3 t3; "1" "2" "3", "0");
 
 /// # Safety
-/// As above.
+/// For each of `STEPS` steps, `PIXELS` words must be readable from `a` plus `PLANE` bytes per step, and one from `w` plus
+/// four bytes per step. Words need no alignment, unless the processor traps unaligned loads (`CCR.UNALIGN_TRP`).
 #[cfg(mbvc_dsp)]
 #[inline(always)]
 unsafe fn steps<const PIXELS: usize, const PLANE: usize, const STEPS: usize>(
@@ -152,7 +155,6 @@ unsafe fn steps<const PIXELS: usize, const PLANE: usize, const STEPS: usize>(
     w: *const u8,
     mut sums: Tile<PIXELS>,
 ) -> Tile<PIXELS> {
-    const { assert!(PIXELS <= 4) };
     // SAFETY: the caller's contract is that of each function.
     unsafe {
         match &mut sums[..] {
@@ -160,7 +162,8 @@ unsafe fn steps<const PIXELS: usize, const PLANE: usize, const STEPS: usize>(
             [p0, p1] => [*p0, *p1] = two::<PLANE, STEPS>(a, w, [*p0, *p1]),
             [p0, p1, p2] => [*p0, *p1, *p2] = three::<PLANE, STEPS>(a, w, [*p0, *p1, *p2]),
             [p0, p1, p2, p3] => [*p0, *p1, *p2, *p3] = four::<PLANE, STEPS>(a, w, [*p0, *p1, *p2, *p3]),
-            _ => {}
+            // `products` asserts the number of pixels.
+            _ => unreachable!(),
         }
     }
     sums

@@ -32,6 +32,7 @@ pub fn within<const ROWS: usize, const COLS: usize, const STRIDE: usize>(
     taps: Taps,
     bias: i32,
 ) -> [[i32; 2]; 2] {
+    const { assert!(has_windows(ROWS, COLS, STRIDE)) };
     let quad = quad.address(at, bytes::<COLS, STRIDE>());
     // SAFETY: debug builds have checked that the columns are in bounds, which the constructor of the view requires.
     unsafe { windows::<ROWS, COLS, STRIDE, false>([quad, quad], taps, bias) }
@@ -46,9 +47,15 @@ pub fn between<const ROWS: usize, const COLS: usize, const STRIDE: usize>(
     taps: Taps,
     bias: i32,
 ) -> [[i32; 2]; 2] {
+    const { assert!(has_windows(ROWS, COLS, STRIDE)) };
     let quads = [above, quad].map(|quad| quad.address(at, bytes::<COLS, STRIDE>()));
     // SAFETY: as above.
     unsafe { windows::<ROWS, COLS, STRIDE, true>(quads, taps, bias) }
+}
+
+/// Whether there are windows of `rows` rows and `cols` columns.
+const fn has_windows(rows: usize, cols: usize, stride: usize) -> bool {
+    matches!((rows, cols, stride), (1 | 2, 1, _) | (1 | 2, 2, 1) | (1, 2, 2))
 }
 
 /// Bytes of a channel from the first row of its first column to the last row of its last one.
@@ -57,7 +64,8 @@ const fn bytes<const COLS: usize, const STRIDE: usize>() -> usize {
 }
 
 /// # Safety
-/// The columns of the windows must be readable from both addresses.
+/// `bytes::<COLS, STRIDE>()` bytes must be readable from both addresses. Words need no alignment, unless the processor traps
+/// unaligned loads (`CCR.UNALIGN_TRP`).
 #[cfg(not(mbvc_dsp))]
 #[inline(always)]
 unsafe fn windows<const ROWS: usize, const COLS: usize, const STRIDE: usize, const BETWEEN: bool>(
@@ -186,7 +194,8 @@ windows! {
 }
 
 /// # Safety
-/// As above.
+/// `bytes::<COLS, STRIDE>()` bytes must be readable from both addresses. Words need no alignment, unless the processor traps
+/// unaligned loads (`CCR.UNALIGN_TRP`).
 #[cfg(mbvc_dsp)]
 #[inline(always)]
 unsafe fn windows<const ROWS: usize, const COLS: usize, const STRIDE: usize, const BETWEEN: bool>(
@@ -194,7 +203,6 @@ unsafe fn windows<const ROWS: usize, const COLS: usize, const STRIDE: usize, con
     taps: Taps,
     bias: i32,
 ) -> [[i32; 2]; 2] {
-    const { assert!(matches!((ROWS, COLS, STRIDE), (1 | 2, 1, _) | (1 | 2, 2, 1) | (1, 2, 2))) };
     // SAFETY: the caller's contract is that of each function.
     unsafe {
         match (BETWEEN, ROWS, COLS, STRIDE) {
@@ -208,7 +216,8 @@ unsafe fn windows<const ROWS: usize, const COLS: usize, const STRIDE: usize, con
             (true, 1, 2, 1) => between_1x2(quads, taps, bias),
             (true, 2, 2, 1) => between_2x2(quads, taps, bias),
             (true, 1, 2, 2) => between_1x2_apart(quads, taps, bias),
-            _ => [[bias; 2]; 2],
+            // `within` and `between` assert the shape.
+            _ => unreachable!(),
         }
     }
 }
