@@ -4,7 +4,7 @@
     python3 benches/embedded/table.py [--widths 0.35,0.5] [--sizes 96,160] [--update-docs]
 
 For each width and size, the table has the instructions of a call on an emulated Cortex-M4 (`scripts/count-instructions.sh`, which
-also compares the logits with the interpreter's), the scratch, the size of the code and that of the weights. MobileNetV2 in
+also compares the logits with the interpreter's), the scratch, the stack, the size of the code and that of the weights. MobileNetV2 in
 int8 with 3 classes and deep fusion. Networks with more scratch than 512 kB are left out.
 """
 
@@ -46,6 +46,7 @@ def measured(width: str, size: str) -> dict[str, int] | None:
     return {
         "instructions": number(r"(\d+) instructions"),
         "scratch": number(r"(\d+) bytes of scratch"),
+        "stack": number(r"(\d+) bytes of stack"),
         "code": number(r"code (\d+)"),
         "weights": packed.stat().st_size,
     }
@@ -58,7 +59,7 @@ def main() -> int:
     parser.add_argument("--update-docs", action="store_true", help=f"write the table into {PAGE.relative_to(ROOT)}")
     args = parser.parse_args()
     header = ["width", "size", "million multiply-adds", "million instructions", "per multiply-add", "CMSIS-NN takes"]
-    rows = [header + ["scratch, kB", "code, kB", "weights, kB"]]
+    rows = [header + ["scratch, kB", "stack, kB", "code, kB", "weights, kB"]]
     rows.append(["---"] * len(rows[0]))
     for width in args.widths.split(","):
         for size in args.sizes.split(","):
@@ -69,7 +70,8 @@ def main() -> int:
                 continue
             each = found["instructions"] / work
             cells = [width, f"{size}x{size}", f"{work / 1e6:.1f}", f"{found['instructions'] / 1e6:.1f}", f"{each:.2f}"]
-            cells += [f"{CMSIS_NN / each:.1f}x", *(f"{found[key] / 1e3:.0f}" for key in ["scratch", "code", "weights"])]
+            cells += [f"{CMSIS_NN / each:.1f}x", *(f"{found[key] / 1e3:.1f}" for key in ["scratch", "stack"])]
+            cells += [f"{found[key] / 1e3:.0f}" for key in ["code", "weights"]]
             rows.append(cells)
             print("| " + " | ".join(cells) + " |", flush=True)
     if args.update_docs:

@@ -3,7 +3,7 @@
 
 use core::arch::asm;
 use core::fmt;
-use core::ptr::{addr_of_mut, write_volatile};
+use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
 unsafe extern "C" {
     static stack_top: u8;
@@ -45,6 +45,27 @@ extern "C" fn reset() -> ! {
 extern "C" fn fault() -> ! {
     Host.print("fault\n");
     exit(2)
+}
+
+/// Runs `work`, and returns the bytes of stack that it wrote: the stack is filled with a pattern before, and searched for
+/// the last changed word after.
+#[inline(never)]
+pub fn with_stack<R>(work: impl FnOnce() -> R) -> (R, usize) {
+    const WORDS: usize = 64 * 1024;
+    const PATTERN: u32 = 0xa55a_c33c;
+    let top: *mut u32;
+    // SAFETY: a copy of the stack pointer.
+    unsafe { asm!("mov {}, sp", out(reg) top, options(nomem, nostack, preserves_flags)) };
+    for word in 1..=WORDS {
+        // SAFETY: the stack ends at the top of 4 MB of memory, of which the statics use less than half; what is below the
+        // stack pointer belongs to no function, and there are no interrupts.
+        unsafe { write_volatile(top.wrapping_sub(word), PATTERN) };
+    }
+    let result = work();
+    // SAFETY: as above.
+    let is_unchanged = |word: &usize| unsafe { read_volatile(top.wrapping_sub(*word)) } == PATTERN;
+    let used = (1..=WORDS).rev().find(|word| !is_unchanged(word)).unwrap_or(0);
+    (result, used * size_of::<u32>())
 }
 
 /// Text output.

@@ -10,7 +10,7 @@ mod board;
 
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
-use board::{Host, exit};
+use board::{Host, exit, with_stack};
 use mbvc::__runtime::Number;
 use mbvc::__runtime::quantized::Integral;
 #[cfg(count_stages)]
@@ -96,9 +96,11 @@ fn run() -> ! {
     let image = IMAGE.first_chunk().unwrap_or_else(|| exit(1));
     let image = image.map(Number::from_element);
     let clock = Clock::start();
-    let before = clock.now();
-    let logits = model.run(scratch, &image);
-    let whole = instructions(before, clock.now());
+    let ((logits, whole), stack) = with_stack(|| {
+        let before = clock.now();
+        let logits = model.run(scratch, &image);
+        (logits, instructions(before, clock.now()))
+    });
     if clock.has_wrapped() {
         Host.print("the call takes more instructions than the counter holds\n");
         exit(1)
@@ -119,7 +121,9 @@ fn run() -> ! {
     print_number(whole);
     Host.print(" instructions, ");
     print_number(Net::SCRATCH_BYTES as u32);
-    Host.print(" bytes of scratch\n");
+    Host.print(" bytes of scratch, ");
+    print_number(stack as u32);
+    Host.print(" bytes of stack\n");
     Host.print(if same { "bit-exact with the interpreter\n" } else { "differs from the interpreter\n" });
     exit(u32::from(!same))
 }

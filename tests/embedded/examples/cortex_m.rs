@@ -25,15 +25,22 @@ fn run() -> ! {
     use core::fmt::Write;
     use core::ptr::addr_of_mut;
 
-    use board::{Host, exit};
+    use board::{Host, exit, with_stack};
     use mbvc_embedded_test::{Memory, check};
 
     static mut MEMORY: Memory = Memory::ZERO;
     // SAFETY: the only reference, created once.
     let memory = unsafe { &mut *addr_of_mut!(MEMORY) };
-    match check(memory) {
+    // With little optimization, and with the images that `check` makes.
+    const STACK: usize = 24 * 1024;
+    let (checked, stack) = with_stack(|| check(memory));
+    match checked {
+        Ok(()) if stack > STACK => {
+            let _ = writeln!(Host, "{stack} bytes of stack, more than {STACK}");
+            exit(1)
+        }
         Ok(()) => {
-            let _ = writeln!(Host, "bit-exact with the host");
+            let _ = writeln!(Host, "bit-exact with the host, with {stack} bytes of stack");
             exit(0)
         }
         Err(failure) => {
