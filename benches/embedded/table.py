@@ -37,9 +37,10 @@ def measured(width: str, size: str) -> dict[str, int] | None:
     """Instructions and bytes of a network; none if its logits are not the interpreter's."""
     environment = os.environ | {"COUNT_WIDTH": width, "COUNT_RESOLUTION": size, "COUNT_FUSION": "deep"}
     script = ROOT / "scripts/count-instructions.sh"
-    said = subprocess.run([script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    # The emulator writes to standard error.
+    said = subprocess.run([script], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if said.returncode != 0 or "bit-exact with the interpreter" not in said.stdout:
-        print(said.stdout[-2000:], said.stderr[-2000:], file=sys.stderr)
+        print(said.stdout[-2000:], file=sys.stderr)
         return None
     number = lambda pattern: int(re.search(pattern, said.stdout).group(1))
     packed = max(TARGET.glob("count/release/build/*/out/weights.packed"), key=lambda path: path.stat().st_mtime)

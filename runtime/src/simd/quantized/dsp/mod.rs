@@ -73,7 +73,7 @@ super::header::header! {
 /// constant plus the integer. This holds for magnitudes up to 2^22. For larger floats the bits are larger, and for
 /// lower ones they are smaller, as signed integers, so that saturation limits them correctly.
 const SHIFT: f32 = 12_582_912.0;
-/// The bits of [`SHIFT`], by which XNNPACK's steps are biased.
+/// The bits of `SHIFT`, by which XNNPACK's steps are biased.
 pub const ROUNDED: i32 = SHIFT.to_bits().cast_signed();
 /// The bias of all other steps.
 pub const EXACT: i32 = 0;
