@@ -43,7 +43,7 @@ def measured(width: str, size: str) -> dict[str, int] | None:
         print(said.stdout[-2000:], file=sys.stderr)
         return None
     number = lambda pattern: int(re.search(pattern, said.stdout).group(1))
-    packed = max(TARGET.glob("count/release/build/*/out/weights.packed"), key=lambda path: path.stat().st_mtime)
+    packed = max(TARGET.glob("count/*/release/build/*/out/weights.packed"), key=lambda path: path.stat().st_mtime)
     return {
         "instructions": number(r"(\d+) instructions"),
         "scratch": number(r"(\d+) bytes of scratch"),
