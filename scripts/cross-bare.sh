@@ -102,8 +102,12 @@ finds() {
     fi
 }
 
-build_in examples/embedded thumbv7em-none-eabihf --bin cortex_m
+# Compiled fast rather than optimized.
+fast() {
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=1 build_in "$@"
+}
+fast examples/embedded thumbv7em-none-eabihf --bin cortex_m
 finds "examples/embedded" "$(cortex_m4 debug/cortex_m)"
 "$mbvc" build "${model[@]}" --kind embedded -o "$work/firmware" >/dev/null
-build_in "$work/firmware" thumbv7em-none-eabihf
+fast "$work/firmware" thumbv7em-none-eabihf
 finds "mbvc build --kind embedded" "$(cortex_m4 debug/firmware)"
