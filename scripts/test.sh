@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 cargo fmt --all --check
 cargo fmt --manifest-path tests/embedded/Cargo.toml --check
 cargo fmt --manifest-path examples/embedded/Cargo.toml --check
+cargo fmt --manifest-path benches/embedded/Cargo.toml --check
 cargo fmt --manifest-path fuzz/Cargo.toml --check
 cargo fmt --manifest-path python/Cargo.toml --check
 cargo fmt --manifest-path datafusion/Cargo.toml --check
