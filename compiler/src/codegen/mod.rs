@@ -10,6 +10,7 @@ mod step;
 mod tokens;
 
 use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
 
 use crate::ir::{Graph, NodeId, Op};
 use crate::spec::NetworkSpec;
@@ -55,6 +56,13 @@ pub struct Naming {
     pub attributes: TokenStream,
     /// Visibility of the type; empty for a private type.
     pub visibility: TokenStream,
+}
+
+impl Naming {
+    /// Returns the naming of a public type without attributes. `runtime` is the path of the crate with the runtime's items.
+    pub fn public(name: &str, runtime: TokenStream) -> Self {
+        Self { name: format_ident!("{name}"), runtime, attributes: quote!(), visibility: quote!(pub) }
+    }
 }
 
 impl Program {

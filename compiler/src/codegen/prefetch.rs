@@ -6,7 +6,11 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::tokens::{affine, plus};
+use super::step::Context;
+use super::tokens::{affine, lit, plus};
+use crate::ir::{NodeId, Op};
+use crate::schedule::ahead::prefetched;
+use crate::target::IsaFacts;
 
 /// Elements that the iterations of a kernel prefetch together.
 pub struct Spread {
@@ -28,5 +32,40 @@ impl Spread {
         let at = affine(self.from + first * lead, &terms);
         let lines = (0..lead).step_by(self.line).map(|line| plus(&at, line));
         quote!(#(prefetch(#weights, #lines);)*)
+    }
+}
+
+/// Weights of the next layer that all calls of a layer prefetch together, each a share of its size.
+#[derive(Debug, Clone, Copy)]
+pub struct Next {
+    /// Offset in the packed block.
+    at: usize,
+    /// Elements for each output channel of the layer.
+    pub per_channel: usize,
+}
+
+impl Next {
+    /// Returns the weights that layer `id` of `macs` multiply-adds prefetches: those of a classifier that reads its output and
+    /// that memory would bound. `packed` returns the offset and the size of a classifier's packed weights.
+    pub fn after(
+        context: &Context<'_>,
+        id: NodeId,
+        macs: usize,
+        packed: impl FnOnce(NodeId) -> Option<(usize, usize)>,
+    ) -> Option<Self> {
+        let [reader] = *context.graph.readers(id) else { return None };
+        if !matches!(context.graph.node(reader).op, Op::Dense(_)) || !context.isa.has_prefetch() {
+            return None;
+        }
+        let (at, size) = packed(reader)?;
+        // Rounded down: a view must not begin beyond the packed block.
+        let per_channel = prefetched(macs).min(size) / context.graph.node(id).tensor.shape.channels;
+        (per_channel > 0).then_some(Self { at, per_channel })
+    }
+
+    /// Returns the argument of a call that computes the channels from `channel`.
+    pub fn argument(self, channel: &TokenStream) -> TokenStream {
+        let [at, per_channel] = [self.at, self.per_channel].map(lit);
+        quote!(w.at(#at + (#channel) * #per_channel),)
     }
 }

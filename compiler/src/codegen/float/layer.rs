@@ -8,12 +8,12 @@ use super::areas::{Area, areas};
 use super::conv::Conv;
 use super::kernel::{Depthwise, Elementwise, Pool};
 use super::pack::PackPlan;
-use super::panels::{Fast, Next, PanelCalls, dots, flag, flag_name};
+use super::panels::{Fast, PanelCalls, dots, flag, flag_name};
 use crate::codegen::kernel::Kernel;
+use crate::codegen::prefetch::Next;
 use crate::codegen::step::{Code, Context, Team, note, place};
 use crate::codegen::tokens::{affine, lit, repeat};
 use crate::ir::{Activation, DepthwiseConv2d, ElementType, Node, NodeId, Op, Shape, Tensor, Tile};
-use crate::schedule::ahead::prefetched;
 use crate::schedule::balance::is_balanced;
 use crate::target::IsaFacts;
 
@@ -94,6 +94,11 @@ fn conv(
         }
     };
     let residual = residual.map(|residual| (quote!(residual), of_chunk(0, c_row), residual.tensor.element));
+    let next = Next::after(context, id, conv.output.shape.elements() * conv.k(), |reader| {
+        let classifier = context.graph.node(reader);
+        let dense = Conv::new(context.isa, &classifier.op, node.tensor, classifier.tensor, classifier.tile)?;
+        Some((*packs.layer((reader, 0))?.at.first()?, dense.group_floats()))
+    });
     let calls = PanelCalls {
         conv: &conv,
         layer,
@@ -104,28 +109,12 @@ fn conv(
         to: of_chunk(Conv::interior(node.tensor), c_row),
         residual,
         fast,
-        next: next(context, packs, id, &conv).filter(|_| count == 1),
+        next: next.filter(|_| count == 1 && conv.window.is_point()),
         team,
     };
     let calls = calls.code(&mut kernels);
     let work = if count == 1 { quote!(#dots #calls) } else { quote!(for chunk in #chunks { #dots #calls }) };
     (quote!(#parts #out #flag #clear #work), kernels)
-}
-
-/// Returns the weights that a convolution prefetches: those of a classifier that reads its output and that memory would
-/// bound.
-fn next(context: &Context<'_>, packs: &PackPlan, id: NodeId, conv: &Conv) -> Option<Next> {
-    let [reader] = *context.graph.readers(id) else { return None };
-    let node = context.graph.node(reader);
-    let (Op::Dense(_), true, true) = (&node.op, context.isa.has_prefetch(), conv.window.is_point()) else {
-        return None;
-    };
-    let dense = Conv::new(context.isa, &node.op, context.graph.node(id).tensor, node.tensor, node.tile)?;
-    let at = *packs.layer((reader, 0))?.at.first()?;
-    let Shape { channels, .. } = conv.output.shape;
-    let floats = prefetched(conv.output.shape.pixels() * channels * conv.k()).min(dense.group_floats());
-    // Rounded down: a view must not begin beyond the packed block.
-    Some(Next { at, per_channel: floats / channels }).filter(|next| next.per_channel > 0)
 }
 
 /// Returns the range of `count` chunks for one thread, and the team that shares the panels of each chunk. A chunk

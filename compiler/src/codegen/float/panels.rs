@@ -6,6 +6,7 @@ use quote::{format_ident, quote};
 use super::conv::{Conv, Panels};
 use super::pack::PackedLayer;
 use crate::codegen::kernel::Kernel;
+use crate::codegen::prefetch::Next;
 use crate::codegen::step::{Team, by_size};
 use crate::codegen::tokens::{lit, repeat, sum};
 use crate::ir::{ElementType, Product};
@@ -39,15 +40,6 @@ pub struct Fast {
     pub flag: Ident,
     /// Dot of the first pixel: a `Src`.
     pub dots: TokenStream,
-}
-
-/// Weights of the next layer that all calls of a layer prefetch together, each a share of its size.
-#[derive(Debug, Clone, Copy)]
-pub struct Next {
-    /// Offset in the packed block.
-    pub at: usize,
-    /// Floats for each output channel of this layer.
-    pub per_channel: usize,
 }
 
 impl PanelCalls<'_> {
@@ -117,14 +109,12 @@ impl PanelCalls<'_> {
             if count > 1 { quote!(#name * #step) } else { quote!() }
         };
         let panel = |step: usize| index("panel", panels.count, step);
-        let per_channel = self.next.filter(|_| part.is_none()).map_or(0, |next| next.per_channel);
         let plain = Call {
             panels: *panels,
             at: *at,
             step: panel(self.conv.panel_floats(panels)),
             first: panels.first,
             channels: panel(panels.width()),
-            next: panel(panels.width() * per_channel),
         };
         let plain = self.call(&plain, part, None, kernels);
         let Some((fast, at)) = self.fast.as_ref().zip(*fast) else { return plain };
@@ -138,7 +128,6 @@ impl PanelCalls<'_> {
                 step: sum(&[panel(floats), vector(step)]),
                 first: panels.first + vectors.first,
                 channels: sum(&[panel(panels.width()), vector(vectors.lanes)]),
-                next: sum(&[panel(panels.width() * per_channel), vector(vectors.lanes * per_channel)]),
             };
             repeat("vector", vectors.count, self.call(&call, part, Some(fast), kernels))
         });
@@ -159,9 +148,8 @@ impl PanelCalls<'_> {
         let (from_a, from_d, from_c) = (from(cut.input), from(cut.pixels), from(cut.output));
         let next = self.next.filter(|_| part.is_none()).map(|next| {
             gemm.next = call.panels.width() * next.per_channel;
-            let at = lit(next.at + call.first * next.per_channel);
-            let at = sum(&[quote!(#at), call.next.clone()]);
-            quote!(w.at(#at),)
+            let first = lit(call.first);
+            next.argument(&sum(&[quote!(#first), call.channels.clone()]))
         });
         let kernel = gemm.kernel();
         let ident = kernel.ident();
@@ -202,8 +190,6 @@ struct Call {
     /// First channel of the form, and from it to that of the panel.
     first: usize,
     channels: TokenStream,
-    /// From the prefetched weights of the form's first panel to those of the panel.
-    next: TokenStream,
 }
 
 /// Returns `let fast = ...;`, which records whether a layer uses the fast inner product.

@@ -7,10 +7,10 @@ use super::block::{product_calls, unfused};
 use super::kernel::{Activations, Ahead, Finish, Gather, Product, Widen, Writeback};
 use super::pack::Plan;
 use crate::codegen::kernel::Kernel;
+use crate::codegen::prefetch::Next;
 use crate::codegen::step::{Code, Context, Team, note, parts_of, place};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Node, NodeId, Op, Order, Tensor, Tile, Widened, WidenedForm, Window};
-use crate::schedule::ahead::prefetched;
 use crate::schedule::quantized::{QUAD, Sharing, sharing};
 use crate::target::IsaFacts;
 
@@ -83,7 +83,11 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let pools = epilogue.pool.is_some();
     let (to_area, size) = if pools { (quote!(sums), size_of::<i32>()) } else { (quote!(out), 1) };
     let header = lit(layer.header);
-    let next = next(context, plan, id, shape.pixels() * channels * from.channels).filter(|_| window.is_point());
+    let next = Next::after(context, id, shape.elements() * from.channels, |reader| {
+        let panels = &plan.layer((reader, 0))?.panels;
+        Some((panels.first()?.at, panels.iter().map(|panels| panels.count * panels.stride).sum()))
+    });
+    let next = next.filter(|_| window.is_point());
     let writeback = match (pools, residual) {
         (true, _) => Writeback::Pool,
         (false, Some(_)) => Writeback::Add,
@@ -111,19 +115,15 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 ahead: Ahead::default(),
                 panels: [1, 0],
             };
-            let ahead = match window.is_point() && shape.pixels() > 1 {
-                true => Ahead::of_panel(isa, panels.stride),
-                false => Ahead::default(),
+            let ahead = Ahead {
+                next: next.map_or(0, |next| next.per_channel * base.lanes() * panels.vectors),
+                ..Ahead::of_panel(isa, if window.is_point() && shape.pixels() > 1 { panels.stride } else { 0 })
             };
-            let width = base.lanes() * panels.vectors;
-            let base = Product { ahead: Ahead { next: next.map_or(0, |(_, bytes)| bytes * width), ..ahead }, ..base };
+            let base = Product { ahead, ..base };
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let windows = (0..kh).map(|ky| affine(ky * row, &[("row", window.stride[0] * row, count)]));
                 let windows = windows.map(|at| sum(&[from_first.clone(), at]));
-                let next = next.map(|(at, bytes)| {
-                    let [at, bytes] = [at, bytes].map(lit);
-                    quote!(w.at(#at + (#channel) * #bytes),)
-                });
+                let next = next.map(|next| next.argument(&channel));
                 let at = affine(0, &[("row", shape.width * channels, count)]);
                 let to = sum(&[to_first.clone(), at, times(channel, size)]);
                 let (source, windows): (_, Vec<_>) = match widened {
@@ -188,18 +188,6 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
         observer.stage(#step, #stage);
     };
     Code { statements, kernels }
-}
-
-/// Returns the weights that a convolution of `macs` multiply-adds prefetches: those of a classifier that reads its
-/// output and that memory would bound. They are an offset and the bytes for each output channel.
-fn next(context: &Context<'_>, plan: &Plan, id: NodeId, macs: usize) -> Option<(usize, usize)> {
-    let [reader] = *context.graph.readers(id) else { return None };
-    let (Op::Dense(_), true) = (&context.graph.node(reader).op, context.isa.has_prefetch()) else { return None };
-    let panels = &plan.layer((reader, 0))?.panels;
-    let bytes: usize = panels.iter().map(|panels| panels.count * panels.stride).sum();
-    // Rounded down: a view must not begin beyond the packed block.
-    let channels = context.graph.node(id).tensor.shape.channels;
-    Some((panels.first()?.at, prefetched(macs).min(bytes) / channels)).filter(|(_, bytes)| *bytes > 0)
 }
 
 /// Returns the code that copies the image into a padded frame, which the stem reads.

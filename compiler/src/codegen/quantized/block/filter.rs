@@ -114,7 +114,7 @@ impl Block<'_> {
                 writeback: if residual { Writeback::Add } else { Writeback::Store },
                 form: self.packed.project.form,
                 outliers: self.packed.project.outliers,
-                ahead: if is_first { Ahead::of_panel(self.context.isa, panels.stride) } else { Ahead::default() },
+                ahead: Ahead::of_panel(self.context.isa, if is_first { panels.stride } else { 0 }),
                 panels: [1, 0],
             };
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {

@@ -78,10 +78,8 @@ impl Block<'_> {
         let per_group = layout.group / (tile.nv * self.context.isa.lanes());
         let before = self.producers.len().checked_sub(2).map_or(self.input.tensor, |at| self.producers[at].tensor);
         // The first rows are the first to read the weights.
-        let ahead = match phase.first == 0 && window.is_point() {
-            true => Ahead::of_panel(self.context.isa, panels.stride),
-            false => Ahead::default(),
-        };
+        let is_first = phase.first == 0 && window.is_point();
+        let ahead = Ahead::of_panel(self.context.isa, if is_first { panels.stride } else { 0 });
         let kernel = |finish| Produce {
             isa: self.context.isa,
             taps: Taps::of_producer(&self.ring.op, before, shape.width).in_steps_of(layer.form.depth()),

@@ -16,7 +16,7 @@ pub struct Ahead {
 }
 
 impl Ahead {
-    /// Returns the weights that follow a panel of `bytes` bytes, if the instruction set can prefetch.
+    /// Returns the weights that follow a panel of `bytes` bytes, if the instruction set can prefetch. None follow for 0.
     pub fn of_panel(isa: Isa, bytes: usize) -> Self {
         Self { panel: if isa.has_prefetch() { bytes } else { 0 }, next: 0 }
     }

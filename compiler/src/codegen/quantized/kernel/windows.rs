@@ -13,8 +13,6 @@ use crate::codegen::tokens::{affine, lit, repeat};
 use crate::schedule::quantized::QUAD;
 use crate::target::{Isa, IsaFacts};
 
-/// Bytes of a channel's weights.
-const WEIGHTS: usize = 20;
 /// Bytes of a result, and of the results of a vector of channels.
 const RESULT: usize = 2;
 const RESULTS: usize = 4;
@@ -58,7 +56,7 @@ impl Windows {
         };
         let bias = packed(0, 4);
         let factors = self.finish.load(|row| packed(row * lanes * 4, 4));
-        let weights = packed(lanes * self.finish.bytes(), WEIGHTS);
+        let weights = packed(lanes * self.finish.bytes(), self.isa.depthwise_form().depthwise_bytes(1));
         // Pairs of columns share columns of the input; one column may remain.
         let (pairs, rest) = (self.cols / 2, self.cols % 2);
         let tiles = [(0, 2, pairs), (2 * pairs, 1, rest)].into_iter().filter(|(_, _, count)| *count > 0);
