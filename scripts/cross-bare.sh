@@ -9,28 +9,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target_dir=${CARGO_TARGET_DIR:-$PWD/target}/bare
-own_linker=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/rust-lld
 
 # The versions that the workspace is tested with.
 cp Cargo.lock tests/embedded/Cargo.lock
 
-# `build_in FOLDER TARGET [ARGUMENT]...`: with the toolchain's standard library if it is installed. Otherwise the
-# toolchain's cargo and linker serve Debian's rustc, whose package has the sources of the library; `-Z build-std` asks for
-# the same version of both.
+# `build_in FOLDER TARGET [ARGUMENT]...`
 build_in() {
     local folder=$1 target=$2
     shift 2
-    local args=(build --manifest-path "$folder/Cargo.toml" --target-dir "$target_dir" --target "$target" "$@")
-    if [ -f "$folder/.cargo/config.toml" ]; then
-        args+=(--config "$folder/.cargo/config.toml")
-    fi
-    if [ -d "$(rustc --print target-libdir --target "$target")" ]; then
-        cargo "${args[@]}"
-        return
-    fi
-    local name=${target//-/_}
-    env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1 "CARGO_TARGET_${name^^}_LINKER=$own_linker" \
-        cargo "${args[@]}" -Z build-std=core,alloc,compiler_builtins -Z build-std-features=compiler-builtins-mem
+    scripts/build-bare.sh "$folder" "$target" "$target_dir" "$@"
 }
 
 build() {

@@ -11,8 +11,9 @@ use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::lower::lower;
 use mbvc_compiler::spec::Overrides;
 use mbvc_compiler::{Compiled, Embedded, Form, Naming, compile};
-use mbvc_runtime::{Numerics, Packing};
-use quote::{format_ident, quote};
+use mbvc_engine::pack;
+use mbvc_runtime::Numerics;
+use quote::quote;
 
 #[path = "../../tests/common/quantized.rs"]
 mod interpreted;
@@ -52,17 +53,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let parameters = compiled.parameters();
     let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
     let weights = Weights::random(tensors, compiled.conventions(), 7)?;
-    fs::write(out.join("weights.packed"), pack(&compiled, &weights)?)?;
+    let [program] = &*compiled.programs else { return Err("expected one program for one instruction set".into()) };
+    let (packed, _) = pack(&compiled, program, Numerics::Strict, &weights)?;
+    fs::write(out.join("weights.packed"), packed)?;
     write_expected(&compiled, &weights, &out)?;
 
-    let naming = Naming {
-        name: format_ident!("Net"),
-        runtime: quote!(::mbvc::__runtime),
-        attributes: quote!(),
-        visibility: quote!(pub),
-    };
+    let naming = Naming::public("Net", quote!(::mbvc::__runtime));
     let embedded = Embedded {
-        form: Form::Packed(compiled.programs[0].isa),
+        form: Form::Packed(program.isa),
         name: "weights.packed".to_owned(),
         bytes: quote!(include_bytes!(concat!(env!("OUT_DIR"), "/weights.packed"))),
     };
@@ -71,23 +69,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let script = folder.join("../../tests/embedded/cortex_m.ld");
     println!("cargo::rustc-link-arg-bins=-T{}", script.display());
     Ok(())
-}
-
-/// Packs `weights` for the instruction set, which the host may lack.
-fn pack(compiled: &Compiled, weights: &Weights) -> Result<Vec<u8>, Box<dyn Error>> {
-    let [program] = &*compiled.programs else { return Err("expected one program for one instruction set".into()) };
-    let parameters = compiled.parameters();
-    program.with_plan(|plan| {
-        let needs = compiled.needs(&parameters);
-        let packing = Packing { network: "Net", needs, plan, isa: program.isa, numerics: Numerics::Strict };
-        let container = weights.container();
-        let bytes = packing.file_bytes(&container);
-        let mut memory = vec![0u8; bytes + 63];
-        let start = memory.as_ptr().align_offset(64);
-        let file = memory.get_mut(start..start + bytes).ok_or("no aligned memory available")?;
-        packing.pack(&container, file).map_err(|error| error.to_string())?;
-        Ok(file.to_vec())
-    })
 }
 
 /// Writes the image, and what the interpreter computes in each part of the network, as bytes.

@@ -8,7 +8,7 @@ use mbvc::info::{Parameter, Precision};
 use mbvc::{Isa, Weights};
 use mbvc_compiler::spec::Overrides;
 use mbvc_compiler::target::IsaFacts;
-use mbvc_runtime::{Numerics, Packing};
+use mbvc_runtime::Numerics;
 
 #[path = "src/image.rs"]
 mod image;
@@ -107,18 +107,7 @@ fn pack(file: &str, keys: &[(&str, &str)], isa: Isa, weights: &Weights) -> Resul
     let compiled =
         mbvc_compiler::compile_file(&path, "tiny.yaml", &overrides).map_err(|mistakes| mistakes.to_string())?;
     let [program] = &*compiled.programs else { return Err("one program for one instruction set".into()) };
-    let parameters = compiled.parameters();
-    let packed = program.with_plan(|plan| {
-        let needs = compiled.needs(&parameters);
-        let packing = Packing { network: &compiled.spec.name, needs, plan, isa, numerics: Numerics::Strict };
-        let container = weights.container();
-        let bytes = packing.file_bytes(&container);
-        let mut memory = vec![0u8; bytes + 63];
-        let start = memory.as_ptr().align_offset(64);
-        let file = memory.get_mut(start..start + bytes).ok_or("no aligned memory")?;
-        packing.pack(&container, file).map_err(|error| error.to_string())?;
-        Ok::<_, Box<dyn Error>>(file.to_vec())
-    })?;
+    let (packed, _) = mbvc_engine::pack(&compiled, program, Numerics::Strict, weights)?;
     Ok(fs::write(Path::new(&env::var("OUT_DIR")?).join(format!("{file}.packed")), packed)?)
 }
 
