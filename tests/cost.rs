@@ -5,7 +5,7 @@ use std::time::Instant;
 use mbvc_compiler::spec::Overrides;
 use mbvc_compiler::{Naming, compile_file};
 use proc_macro2::{TokenStream, TokenTree};
-use quote::{format_ident, quote};
+use quote::quote;
 
 /// Limit of the tokens of a whole expansion, for all instruction sets. The goal is 200 000; the excess is the kernels
 /// for NEON, which are also unrolled by lane.
@@ -25,12 +25,7 @@ fn expand(fusion: &str, isa: &str) -> TokenStream {
     let mut overrides = Overrides::none();
     overrides.set("fusion", fusion).set("isa", isa);
     let compiled = compile_file(path.as_ref(), "specs/v2.yaml", &overrides).unwrap_or_else(|error| panic!("{error}"));
-    let naming = Naming {
-        name: format_ident!("{}", compiled.spec.name),
-        runtime: quote!(::mbvc::__runtime),
-        attributes: quote!(),
-        visibility: quote!(pub),
-    };
+    let naming = Naming::public(&compiled.spec.name, quote!(::mbvc::__runtime));
     compiled.tokens(&naming)
 }
 

@@ -185,50 +185,47 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
+def keep(args, name: str, results) -> None:
+    """Writes results as JSON."""
+    write(args.json or WORK / f"{name}.json", json.dumps(results, indent=1) + "\n")
+
+
+def show(args, place: str, text: str) -> None:
+    """Prints a table, and writes it into the documentation if that is asked for."""
+    print(text)
+    if args.update_docs:
+        tables.replace(place, text)
+
+
 def measure_grid(args) -> None:
     import grid
 
     name = f"grid-{args.precision}"
-    text = grid.markdown(grid.measure(args, args.json or WORK / f"{name}.json"))
-    print(text)
-    if args.update_docs:
-        tables.replace(marker(name), text)
+    show(args, marker(name), grid.markdown(grid.measure(args, args.json or WORK / f"{name}.json")))
 
 
 def measure_throughput(args) -> None:
     rows, setting = throughput.measure(args)
-    write(args.json or WORK / "throughput.json", json.dumps({"results": rows, "setting": setting}, indent=1) + "\n")
-    text = throughput.markdown(rows, setting, processor())
-    print(text)
-    if args.update_docs:
-        tables.replace(marker("throughput"), text)
+    keep(args, "throughput", {"results": rows, "setting": setting})
+    show(args, marker("throughput"), throughput.markdown(rows, setting, processor()))
 
 
 def measure_batch(args) -> None:
     results = batch.measure(args)
-    write(args.json or WORK / "batch.json", json.dumps(results, indent=1) + "\n")
-    text = batch.markdown(results, processor())
-    print(text)
-    if args.update_docs:
-        tables.replace(marker("batch"), text)
+    keep(args, "batch", results)
+    show(args, marker("batch"), batch.markdown(results, processor()))
 
 
 def measure_sql(args) -> None:
     results = sql.measure(args)
-    write(args.json or WORK / "sql.json", json.dumps(results, indent=1) + "\n")
-    text = sql.markdown(results, processor())
-    print(text)
-    if args.update_docs:
-        tables.replace(marker("sql"), text)
+    keep(args, "sql", results)
+    show(args, marker("sql"), sql.markdown(results, processor()))
 
 
 def measure_web(args) -> None:
     rows = web.measure(args)
-    write(args.json or WORK / "web.json", json.dumps({"results": rows}, indent=1) + "\n")
-    text = web.markdown(rows, {"processor": processor(), "calls": args.runs})
-    print(text)
-    if args.update_docs:
-        tables.replace("web", text)
+    keep(args, "web", {"results": rows})
+    show(args, "web", web.markdown(rows, {"processor": processor(), "calls": args.runs}))
 
 
 def measure_engines(args) -> None:
@@ -239,11 +236,10 @@ def measure_engines(args) -> None:
     if args.weights is None:
         args.weights = contenders.import_weights(args)
     rows, failed = compare(args)
-    write(args.json or WORK / f"peers-{args.precision}.json", json.dumps({"results": rows, "failed": failed}, indent=1) + "\n")
-    text = tables.markdown(rows, failed, {"processor": processor(), "calls": args.runs})
-    print(text)
+    name = f"peers-{args.precision}"
+    keep(args, name, {"results": rows, "failed": failed})
+    show(args, marker(name), tables.markdown(rows, failed, {"processor": processor(), "calls": args.runs}))
     if args.update_docs:
-        tables.replace(marker(f"peers-{args.precision}"), text)
         charts.redraw()
 
 

@@ -129,11 +129,11 @@ pub fn write_folder(folder: &Path, files: &[NewFile], force: bool) -> Result {
     })
 }
 
-/// Creates folders, parents before children.
+/// Creates folders, parents before children, and what is missing above them.
 fn create_all(folders: &BTreeSet<PathBuf>) -> Result {
     folders
         .iter()
-        .try_for_each(|folder| std::fs::create_dir(folder).map_err(|cause| CliError::io("create", folder, &cause)))
+        .try_for_each(|folder| std::fs::create_dir_all(folder).map_err(|cause| CliError::io("create", folder, &cause)))
 }
 
 /// Whether two paths are the same existing file.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 pub use mbvc_engine::standalone::Standalone;
 
-use crate::error::{CliError, Result};
-use crate::files;
+use crate::error::Result;
+use crate::files::{self, NewFile};
 use crate::options::{FusionArg, OverrideArgs};
 
 /// Returns the text of a spec with a comment on the options that it was compiled with.
@@ -21,12 +21,7 @@ pub fn spec_text(text: &str, fusion: FusionArg, overrides: &OverrideArgs) -> Str
 /// If the folder is not empty, unless `force` is set, or cannot be written.
 pub fn write_crate(folder: &Path, content: &Standalone<'_>, force: bool) -> Result<String> {
     files::check_vacant(folder, force)?;
-    for file in content.files() {
-        let path = folder.join(&file.path);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|cause| CliError::io("create", folder, &cause))?;
-        }
-        files::write(&path, &file.content, force)?;
-    }
+    let files = content.files().into_iter().map(|file| NewFile { path: folder.join(&file.path), ..file });
+    files::write_folder(folder, &files.collect::<Vec<_>>(), force)?;
     Ok(content.crate_name())
 }

@@ -5,7 +5,7 @@ use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Overrides};
 use mbvc_compiler::{Compiled, Naming, Program, codegen, compile};
 use mbvc_networks as networks;
 use mbvc_runtime::Isa;
-use quote::{format_ident, quote};
+use quote::quote;
 
 use crate::error::{Error, Result};
 
@@ -134,12 +134,7 @@ pub fn module(compiled: &Compiled) -> String {
 
 /// Like [`module`], but only for some of the network's programs.
 pub(crate) fn module_of(compiled: &Compiled, programs: &[Program]) -> String {
-    let naming = Naming {
-        name: format_ident!("{}", compiled.spec.name),
-        runtime: quote!(::mbvc_runtime),
-        attributes: quote!(),
-        visibility: quote!(pub),
-    };
+    let naming = Naming::public(&compiled.spec.name, quote!(::mbvc_runtime));
     let (name, items) = (&naming.name, codegen::network(&compiled.spec, programs, &naming, None));
     // In a module, because the network's name may be the name of another item of the crate.
     quote!(mod network { #items } use network::#name as Generated;).to_string()

@@ -3,7 +3,7 @@
 use mbvc_compiler::diagnostic::{Diagnostics, SourceFile};
 use mbvc_compiler::spec::{self, NetworkSpec, Overrides, Words};
 use mbvc_compiler::{Naming, compile as compiled};
-use quote::{format_ident, quote};
+use quote::quote;
 
 use crate::memory::bounded;
 
@@ -51,12 +51,7 @@ pub fn compile(bytes: &[u8]) {
     }
     match compiled(&source, &overrides) {
         Ok(compiled) => {
-            let naming = Naming {
-                name: format_ident!("{}", compiled.spec.name),
-                runtime: quote!(mbvc::__runtime),
-                attributes: quote!(),
-                visibility: quote!(pub),
-            };
+            let naming = Naming::public(&compiled.spec.name, quote!(mbvc::__runtime));
             let tokens = compiled.tokens(&naming);
             assert!(syn::parse2::<syn::File>(tokens).is_ok(), "the code is not Rust");
         }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use mbvc_compiler::spec::{self, Overrides};
 use mbvc_compiler::{Naming, compile};
-use quote::{format_ident, quote};
+use quote::quote;
 
 use super::loops::Architecture;
 
@@ -41,12 +41,7 @@ impl Compiler {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let source = spec::read(&root.join("specs").join(spec), spec).expect("a spec of the crate");
         let compiled = compile(&source, overrides).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        let naming = Naming {
-            name: format_ident!("Network"),
-            runtime: quote!(::mbvc_runtime),
-            attributes: quote!(),
-            visibility: quote!(pub),
-        };
+        let naming = Naming::public("Network", quote!(::mbvc_runtime));
         let name = format!("assembly_{case}");
         let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let (folder, target) = (temporary.join(&name), temporary.join("assembly_target"));

@@ -8,7 +8,7 @@ use mbvc_compiler::ir::Op;
 use mbvc_compiler::{Compiled, Naming, Program};
 use mbvc_engine::source_text;
 use proc_macro2::{TokenStream, TokenTree};
-use quote::{format_ident, quote};
+use quote::quote;
 
 use crate::error::{CliError, Result};
 use crate::options::{FusionArg, IsaArg, SpecArgs, examples};
@@ -75,12 +75,7 @@ pub fn run(args: &Args) -> Result {
         return Ok(());
     }
     let runtime = if args.standalone.is_some() { quote!(::mbvc_runtime) } else { quote!(::mbvc::__runtime) };
-    let naming = Naming {
-        name: format_ident!("{}", compiled.spec.name),
-        runtime,
-        attributes: quote!(),
-        visibility: quote!(pub),
-    };
+    let naming = Naming::public(&compiled.spec.name, runtime);
     let code = source_text::format(compiled.tokens(&naming))?;
     let Some(folder) = &args.standalone else {
         ui::print(format_args!("{code}"));

@@ -8,7 +8,7 @@ use mbvc_compiler::spec::NetworkSpec;
 use mbvc_compiler::target::IsaFacts;
 use mbvc_compiler::{Compiled, Embedded, Form, Naming, Program};
 use mbvc_runtime::{Color, Isa, Numerics};
-use quote::{format_ident, quote};
+use quote::quote;
 
 use super::template::fill;
 use super::{Artifact, Built, Names};
@@ -105,7 +105,7 @@ pub fn build(artifact: &Artifact<'_>, target: &str) -> Result<Built> {
     let (packed, _) = pack(compiled, program, Numerics::Strict, weights)?;
     let network = Standalone {
         network: &compiled.spec.name,
-        code: &code(compiled)?,
+        code: &code(compiled, program.isa)?,
         spec: artifact.spec,
         input: [compiled.spec.resolution[0], compiled.spec.resolution[1], compiled.spec.input.channels()],
         classes: compiled.spec.classes,
@@ -139,17 +139,11 @@ fn board(target: &str) -> Result<&'static Board> {
 }
 
 /// The generated code, with the packed weights as part of the crate.
-fn code(compiled: &Compiled) -> Result<String> {
-    let naming = Naming {
-        name: format_ident!("{}", compiled.spec.name),
-        runtime: quote!(::mbvc_runtime),
-        attributes: quote!(),
-        visibility: quote!(pub),
-    };
-    let program = compiled.programs.iter().max_by_key(|program| program.isa);
-    let form = program.map_or(Form::Container, |program| Form::Packed(program.isa));
+fn code(compiled: &Compiled, isa: Isa) -> Result<String> {
+    let naming = Naming::public(&compiled.spec.name, quote!(::mbvc_runtime));
     let path = format!("../{WEIGHTS}");
-    let embedded = Embedded { form, name: WEIGHTS.to_owned(), bytes: quote!(::core::include_bytes!(#path)) };
+    let embedded =
+        Embedded { form: Form::Packed(isa), name: WEIGHTS.to_owned(), bytes: quote!(::core::include_bytes!(#path)) };
     source_text::format(compiled.tokens_with(&naming, &embedded))
 }
 
