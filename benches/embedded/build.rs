@@ -9,8 +9,8 @@ use std::{env, fs};
 use mbvc::Weights;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::lower::lower;
-use mbvc_compiler::spec::Overrides;
-use mbvc_compiler::{Compiled, Embedded, Form, Naming, compile};
+use mbvc_compiler::spec::{Fusion, Overrides, Precision};
+use mbvc_compiler::{Compiled, Embedded, Form, Naming, Program, compile};
 use mbvc_engine::pack;
 use mbvc_runtime::Numerics;
 use quote::quote;
@@ -57,6 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (packed, _) = pack(&compiled, program, Numerics::Strict, &weights)?;
     fs::write(out.join("weights.packed"), packed)?;
     write_expected(&compiled, &weights, &out)?;
+    fs::write(out.join("predicted.rs"), predicted(&compiled, program))?;
 
     let naming = Naming::public("Net", quote!(::mbvc::__runtime));
     let embedded = Embedded {
@@ -69,6 +70,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let script = folder.join("../../tests/embedded/cortex_m.ld");
     println!("cargo::rustc-link-arg-bins=-T{}", script.display());
     Ok(())
+}
+
+/// Returns the predicted instructions of each stage as a slice. It is empty where the prediction does not hold: in uint8,
+/// where they depend on the weights, without fusion, and at other levels of optimization.
+fn predicted(compiled: &Compiled, program: &Program) -> String {
+    let fused = matches!(compiled.spec.fusion, Fusion::Block | Fusion::Deep);
+    let holds =
+        compiled.spec.precision == Precision::Int8 && fused && env::var("OPT_LEVEL").is_ok_and(|level| level == "3");
+    let stages = program.steps.iter().flat_map(|step| &step.stages).filter(|_| holds);
+    let stages = stages.filter_map(|stage| Some(format!("({:?}, {}),", stage.name, stage.instructions?)));
+    format!("&[{}]", stages.collect::<String>())
 }
 
 /// Writes the image, and what the interpreter computes in each part of the network, as bytes.

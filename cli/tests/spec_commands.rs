@@ -233,3 +233,49 @@ fn a_closed_pipe_ends_the_command_silently() {
     assert!(output.status.success(), "{:?}", output.status);
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+/// The table of the guide was counted in an emulator, and its sizes are those of the programs.
+#[test]
+fn check_predicts_the_cost_on_a_microcontroller() {
+    let folder = tempfile::tempdir().unwrap();
+    good(folder.path(), &["init", "small.yaml", "--classes", "3", "--padding", "same"]);
+    let guide = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide/embedded.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let rows: Vec<Vec<&str>> = guide
+        .lines()
+        .filter(|line| line.starts_with("| 0.") || line.starts_with("| 1."))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.len(), 16, "the table of the guide");
+    for row in rows {
+        let [_, width, size, _, million, _, _, scratch, _, code, weights, _] = row[..] else { panic!("{row:?}") };
+        let network = ["--width", width, "--resolution", size, "--precision", "int8"];
+        let program = ["--isa", "dsp", "--fusion", "deep", "--json"];
+        let report = good(folder.path(), &[&["check", "small.yaml"], &network[..], &program].concat());
+        let cost = &json_lines(&report)[0]["microcontroller"];
+        let number = |key: &str| cost[key].as_f64().unwrap();
+        let is_near = |key: &str, unit: f64, counted: &str, tolerance: f64| {
+            let counted = counted.parse::<f64>().unwrap() * unit;
+            assert!((number(key) / counted - 1.0).abs() <= tolerance, "{width} {size}: {key} {counted} {cost}");
+        };
+        // One decimal place of 5.8 million is 1 %.
+        is_near("instructions", 1e6, million, 0.02);
+        is_near("code_bytes", 1e3, code, 0.1);
+        is_near("weight_bytes", 1e3, weights, 0.002);
+        is_near("scratch_bytes", 1e3, scratch, 0.002);
+        let stages = cost["stages"].as_array().unwrap();
+        let sum: f64 = stages.iter().map(|stage| stage["instructions"].as_f64().unwrap()).sum();
+        assert_eq!(sum, number("instructions"));
+    }
+}
+
+#[test]
+fn check_shows_layers_for_microcontrollers_only() {
+    let folder = folder();
+    let said = good(folder.path(), &["check", "tiny.yaml", "--precision", "int8", "--isa", "dsp", "--layers"]);
+    assert!(said.contains("flash about ") && said.contains("block1.depthwise"), "{said}");
+    let (_, said) = bad(folder.path(), &["check", "tiny.yaml", "--layers"], 1);
+    assert!(said.contains("--layers is supported only for dsp") && said.contains("--isa dsp"), "{said}");
+    let said = good(folder.path(), &["check", "tiny.yaml", "--json"]);
+    assert!(!said.contains("microcontroller"), "{said}");
+}

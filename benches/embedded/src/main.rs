@@ -23,6 +23,9 @@ static IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/image"));
 /// What the interpreter computes: the name of a part, and its bytes.
 static EXPECTED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/expected.rs"));
 
+/// Predicted instructions of each stage: its name, and their number.
+static PREDICTED: &[(&str, u32)] = include!(concat!(env!("OUT_DIR"), "/predicted.rs"));
+
 /// Instructions per tick.
 const TICK: u32 = 40;
 /// The counter has 24 bits: 671 million instructions.
@@ -107,6 +110,9 @@ fn run() -> ! {
     }
     #[cfg_attr(not(count_stages), expect(unused_mut, reason = "only the stages change it"))]
     let mut same = is_expected("classifier", &logits.map(Integral::to_byte));
+    let predicted: u32 = PREDICTED.iter().map(|(_, count)| count).sum();
+    #[cfg_attr(not(count_stages), expect(unused_mut, reason = "only the stages change it"))]
+    let mut foreseen = PREDICTED.is_empty() || is_within(5, predicted, whole);
     #[cfg(count_stages)]
     {
         let (mut counts, last) = ([[0; 8]; 32], clock.now());
@@ -115,17 +121,23 @@ fn run() -> ! {
             for (stage, count) in step.stages.iter().zip(counts) {
                 print_number(*count);
                 [" ", step.name, " ", stage.name, "\n"].into_iter().for_each(|text| Host.print(text));
+                // The instructions of small stages are mostly those of calls.
+                foreseen &= *count < whole / 100 || is_predicted(stage.name, *count);
             }
         }
     }
     print_number(whole);
     Host.print(" instructions, ");
+    if !PREDICTED.is_empty() {
+        print_number(predicted);
+        Host.print(if foreseen { " predicted, " } else { " predicted (wrong), " });
+    }
     print_number(Net::SCRATCH_BYTES as u32);
     Host.print(" bytes of scratch, ");
     print_number(stack as u32);
     Host.print(" bytes of stack\n");
     Host.print(if same { "bit-exact with the interpreter\n" } else { "differs from the interpreter\n" });
-    exit(u32::from(!same))
+    exit(u32::from(!same || !foreseen))
 }
 
 /// Whether `found` is what the interpreter computes in a part of the network.
@@ -136,6 +148,23 @@ fn is_expected(name: &str, found: &[u8]) -> bool {
         ["differs from the interpreter: ", name, "\n"].into_iter().for_each(|text| Host.print(text));
     }
     same
+}
+
+/// Whether the predicted instructions of a stage are within 10 percent of the counted ones.
+#[cfg(count_stages)]
+fn is_predicted(stage: &str, count: u32) -> bool {
+    let Some((_, predicted)) = PREDICTED.iter().find(|(name, _)| *name == stage) else { return PREDICTED.is_empty() };
+    let close = is_within(10, *predicted, count);
+    if !close {
+        print_number(*predicted);
+        ["  instructions were predicted for ", stage, "\n"].into_iter().for_each(|text| Host.print(text));
+    }
+    close
+}
+
+/// Whether `predicted` is within `percent` percent of `count`.
+fn is_within(percent: u32, predicted: u32, count: u32) -> bool {
+    predicted.abs_diff(count) <= count / 100 * percent
 }
 
 /// Prints a number, right-aligned.

@@ -1,15 +1,19 @@
 //! `mbvc check`: reports all errors of a spec, or the cost of its network.
 
+mod microcontroller;
+
 use std::path::PathBuf;
 
+use mbvc::Isa;
 use mbvc_compiler::diagnostic::Diagnostics;
 use mbvc_compiler::spec::Color;
 use mbvc_compiler::{Compiled, ir::Op};
+use microcontroller::Cost;
 use serde::Serialize;
 
 use crate::engine::{self, Source};
 use crate::error::{CliError, Result};
-use crate::options::{OverrideArgs, examples};
+use crate::options::{FusionArg, IsaArg, OverrideArgs, examples};
 use crate::ui::{BOLD, Bytes, Count, DIM, GOOD, grouped, outln, plural};
 use crate::{name, ui};
 
@@ -19,6 +23,7 @@ use crate::{name, ui};
     "mbvc check network.yaml",
     "mbvc check specs/*.yaml --json",
     "mbvc check network.yaml --width 0.5 --resolution 160",
+    "mbvc check network.yaml --precision int8 --isa dsp --layers    predicted cost on a microcontroller",
 ))]
 pub struct Args {
     /// Specs to check
@@ -27,6 +32,15 @@ pub struct Args {
     /// Print one line of JSON for each spec
     #[arg(long)]
     json: bool,
+    /// Print the predicted instructions of each layer; for the instruction set dsp
+    #[arg(long)]
+    layers: bool,
+    /// Fusion level [default: the spec's]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    fusion: Option<FusionArg>,
+    /// Instruction sets, comma-separated [default: the spec's]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    isa: Vec<IsaArg>,
     #[command(flatten)]
     overrides: OverrideArgs,
 }
@@ -47,6 +61,8 @@ enum Report {
         parameters: usize,
         fusion: &'static str,
         scratch_bytes: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        microcontroller: Option<Cost>,
     },
     Bad {
         spec: String,
@@ -67,13 +83,21 @@ struct Mistake {
 
 pub fn run(args: &Args) -> Result {
     let mut failed = 0;
+    let isas: Vec<Isa> = args.isa.iter().map(|isa| Isa::from(*isa)).collect();
     for path in &args.specs {
-        let checked = engine::source(Some(path), args.overrides.overrides())
-            .and_then(|source| Ok((source.compile(source.spec.fusion.into(), &[])?, source)));
+        let checked = engine::source(Some(path), args.overrides.overrides()).and_then(|source| {
+            let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
+            let compiled = source.compile(fusion, &isas)?;
+            if args.layers && compiled.programs.iter().all(|program| program.instructions().is_none()) {
+                return Err(CliError::new(format!("{}: --layers is supported only for dsp", name::of(path)))
+                    .help("add --isa dsp, for a network in int8 or uint8"));
+            }
+            Ok((compiled, source))
+        });
         let name = name::of(path);
         match checked {
             Ok((compiled, source)) if args.json => ui::json(&good(name, &compiled, &source)),
-            Ok((compiled, source)) => show(&good(name, &compiled, &source), &source),
+            Ok((compiled, source)) => show(&good(name, &compiled, &source), &source, args.layers),
             Err(CliError::Diagnostics(mistakes)) if args.json => {
                 failed += 1;
                 ui::json(&bad(name, &mistakes));
@@ -118,8 +142,9 @@ fn good(spec: String, compiled: &Compiled, source: &Source) -> Report {
         steps: first.map_or(0, |program| program.steps.len()),
         macs,
         parameters,
-        fusion: crate::options::FusionArg::from(source.spec.fusion).name(),
+        fusion: FusionArg::from(compiled.spec.fusion).name(),
         scratch_bytes: compiled.programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0),
+        microcontroller: Cost::of(compiled),
     }
 }
 
@@ -141,12 +166,12 @@ fn bad(spec: String, mistakes: &Diagnostics) -> Report {
     Report::Bad { spec, ok: false, mistakes }
 }
 
-fn show(report: &Report, source: &Source) {
+fn show(report: &Report, source: &Source, all: bool) {
     let Report::Good { spec, name, resolution: [height, width], classes, layers, steps, macs, parameters, .. } = report
     else {
         return;
     };
-    let Report::Good { fusion, scratch_bytes, .. } = report else { return };
+    let Report::Good { fusion, scratch_bytes, microcontroller, .. } = report else { return };
     let gray = if source.spec.input == Color::Gray { " gray" } else { "" };
     outln!("{GOOD}ok{GOOD:#}  {BOLD}{spec}{BOLD:#}");
     outln!("    {name}, width {}, {height}x{width}{gray}, {classes} classes", source.spec.width);
@@ -157,4 +182,7 @@ fn show(report: &Report, source: &Source) {
         Bytes(*parameters * 4)
     );
     outln!("    {} of scratch with fusion {fusion}", Bytes(*scratch_bytes));
+    if let Some(cost) = microcontroller {
+        cost.show(all);
+    }
 }

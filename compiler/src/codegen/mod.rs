@@ -13,6 +13,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
 use crate::ir::{Graph, NodeId, Op};
+use crate::schedule::instructions::Predictor;
 use crate::spec::NetworkSpec;
 use crate::target::Isa;
 use kernel::Kernels;
@@ -34,6 +35,8 @@ pub struct Program {
     pub scratch_bytes: usize,
     /// Functions of the steps, in order of execution.
     pub steps: Vec<StepFn>,
+    /// Predicted bytes of the code of an optimized program that calls the network, for an instruction set that has a model.
+    pub code_bytes: Option<usize>,
     /// Batched classifier.
     pub batch: Option<Batch>,
     /// Every kernel that a step or the batch calls, without duplicates.
@@ -66,6 +69,16 @@ impl Naming {
 }
 
 impl Program {
+    /// Returns the predicted instructions of a call, for an instruction set that has a model of them.
+    pub fn instructions(&self) -> Option<usize> {
+        self.steps.iter().flat_map(|step| &step.stages).map(|stage| stage.instructions).sum()
+    }
+
+    /// Returns the bytes of the packed weights, without the header of a file.
+    pub fn packed_bytes(&self) -> usize {
+        self.with_plan(|plan| plan.lines() * size_of::<mbvc_runtime::Line>())
+    }
+
     /// Calls `run` with the runtime's plan that packs weights for this program.
     pub fn with_plan<R>(&self, run: impl FnOnce(&dyn mbvc_runtime::Plan) -> R) -> R {
         let (mut run, mut result) = (Some(run), None);
@@ -81,14 +94,18 @@ impl Program {
             None => Box::new(float::PackPlan::new(&graph, &order, isa)),
             Some(rounding) => Box::new(quantized::Plan::new(&graph, &order, isa, spec.precision, rounding)),
         };
-        let context = Context { graph: &graph, isa, backend: &*packs, team: Team(threads) };
+        let predictor = Predictor::new(&graph, isa, spec.rounding);
+        let context =
+            Context { graph: &graph, isa, backend: &*packs, team: Team(threads), predictor: predictor.as_ref() };
         let steps: Vec<StepFn> = step_nodes(&graph, &order)
             .into_iter()
             .map(|(index, nodes)| step::step(&context, index, &step_name(&graph, &nodes), &nodes))
             .collect();
         let batch = Batch::new(&context, &order);
         let all = steps.iter().chain(batch.as_ref().map(|batch| &batch.step));
-        let kernels = all.flat_map(|step| &step.kernels).map(|k| (k.name.clone(), k.item.clone())).collect();
+        let kernels: Kernels = all.flat_map(|step| &step.kernels).map(|k| (k.name.clone(), k.item.clone())).collect();
+        let calls = steps.iter().map(|step| step.kernels.len()).sum();
+        let code_bytes = predictor.map(|predictor| predictor.code_bytes(kernels.len(), calls));
         let embedding = order
             .iter()
             .copied()
@@ -99,7 +116,7 @@ impl Program {
             })
             .map_or(0..0, |(at, len)| at..at + len);
         let zeros = order.iter().map(|id| longest_ring_row(&graph, *id)).max().unwrap_or(0);
-        Self { isa, threads, scratch_bytes, steps, batch, kernels, packs, embedding, zeros, graph }
+        Self { isa, threads, scratch_bytes, steps, code_bytes, batch, kernels, packs, embedding, zeros, graph }
     }
 }
 

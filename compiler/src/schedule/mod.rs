@@ -7,6 +7,7 @@ pub mod balance;
 pub mod conv;
 pub mod cover;
 pub mod float;
+pub mod instructions;
 pub mod phases;
 pub mod quantized;
 pub mod taps;

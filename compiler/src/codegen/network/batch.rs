@@ -31,7 +31,7 @@ impl Batch {
             row.node_mut(id).tensor.shape.width = tile.images;
         }
         let name = format!("{}_batch", node.origin.name);
-        let step = step::step(&Context { graph: &row, ..*context }, node.origin.step, &name, &[id]);
+        let step = step::step(&Context { graph: &row, predictor: None, ..*context }, node.origin.step, &name, &[id]);
         let stride = graph.node(input).tensor.layout.pixel_stride();
         Some(Self { step, features: gathered.offset / size_of::<f32>(), stride })
     }

@@ -9,6 +9,7 @@ use proc_macro2::TokenStream;
 use super::team::Team;
 use crate::codegen::kernel::Kernel;
 use crate::ir::{Graph, Node, NodeId, Op, Origin, Place, Tensor};
+use crate::schedule::instructions::Predictor;
 use crate::target::Isa;
 
 /// Key of a layer: a node, and the index of its stage if it is fused.
@@ -39,6 +40,8 @@ pub struct Context<'g> {
     pub isa: Isa,
     pub backend: &'g dyn Backend,
     pub team: Team,
+    /// Predicts the instructions of the graph's nodes, for an instruction set that has a model.
+    pub predictor: Option<&'g Predictor<'g>>,
 }
 
 /// Statements, and the kernels that they call.

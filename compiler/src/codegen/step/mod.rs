@@ -39,6 +39,8 @@ pub struct StageInfo {
     pub macs: usize,
     /// Minimum bytes read and written: input, output and weights.
     pub bytes: usize,
+    /// Predicted instructions, for an instruction set that has a model of them.
+    pub instructions: Option<usize>,
 }
 
 /// Generates the function of the step that consists of `nodes`.
@@ -52,7 +54,7 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
             Op::Fused(_) => context.backend.block(context, *id, index, stages.len()),
             _ => context.backend.layer(context, *id, index, stages.len()),
         };
-        stages.extend(stage_infos(graph, *id));
+        stages.extend(stage_infos(context, *id));
         code.statements.extend(part.statements);
         code.statements.extend(context.team.wait());
         code.kernels.extend(part.kernels);
@@ -112,7 +114,8 @@ pub fn step(context: &Context<'_>, index: usize, name: &str, nodes: &[NodeId]) -
 }
 
 /// Returns the profile entries of a node's stages.
-fn stage_infos(graph: &Graph, id: NodeId) -> Vec<StageInfo> {
+fn stage_infos(context: &Context<'_>, id: NodeId) -> Vec<StageInfo> {
+    let graph = context.graph;
     let node = graph.node(id);
     let input = graph.inputs(id).first().map(|input| graph.node(*input).tensor);
     let info = |name: &str, op: &Op, input: Tensor, output: Tensor| {
@@ -122,9 +125,10 @@ fn stage_infos(graph: &Graph, id: NodeId) -> Vec<StageInfo> {
             true => ElementType::Bf16.bytes(),
             false => output.element.bytes(),
         };
-        StageInfo { name: name.to_owned(), macs, bytes: values.iter().sum::<usize>() + weights * weight }
+        let bytes = values.iter().sum::<usize>() + weights * weight;
+        StageInfo { name: name.to_owned(), macs, bytes, instructions: None }
     };
-    match (&node.op, input) {
+    let mut infos: Vec<_> = match (&node.op, input) {
         (Op::Fused(fused), Some(mut input)) => fused
             .stages
             .iter()
@@ -136,7 +140,13 @@ fn stage_infos(graph: &Graph, id: NodeId) -> Vec<StageInfo> {
             .collect(),
         (op, Some(input)) => vec![info(&node.origin.name, op, input, node.tensor)],
         _ => Vec::new(),
+    };
+    for (info, instructions) in
+        infos.iter_mut().zip(context.predictor.map(|predictor| predictor.stages(id)).unwrap_or_default())
+    {
+        info.instructions = Some(instructions);
     }
+    infos
 }
 
 /// Returns the multiply-adds of an operation, and the elements of its parameters.

@@ -191,6 +191,11 @@ impl Texts<'_> {
         } else {
             "logits[*a].total_cmp(&logits[*b])"
         };
+        let size = "`cargo size --release` (cargo-binutils)";
+        let code = match program.code_bytes {
+            Some(bytes) => format!("about {bytes}; {size} prints it"),
+            None => size.to_owned(),
+        };
         let words = [
             ("version", env!("CARGO_PKG_VERSION")),
             ("crate", &names.stem),
@@ -205,6 +210,7 @@ impl Texts<'_> {
             ("isa", program.isa.name()),
             ("colors", if spec.input == Color::Gray { "gray" } else { "red, green and blue" }),
             ("compare", compare),
+            ("code", &code),
         ];
         let facts: Vec<_> =
             words.into_iter().chain(numbers.iter().map(|(word, number)| (*word, number.as_str()))).collect();
