@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 
 use super::block::{product_calls, unfused};
-use super::kernel::{Activations, Ahead, Finish, Gather, Product, Widen, Writeback};
+use super::kernel::{Activations, Ahead, CallPanels, Finish, Gather, Product, Widen, Writeback};
 use super::pack::Plan;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::prefetch::Next;
@@ -113,7 +113,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
                 form: layer.form,
                 outliers: layer.outliers,
                 ahead: Ahead::default(),
-                panels: [1, 0],
+                panels: CallPanels::ONE,
             };
             let ahead = Ahead {
                 next: next.map_or(0, |next| next.per_channel * base.lanes() * panels.vectors),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mbvc_runtime::quantized::arithmetic::Integer;
 
 use super::kernel::{
-    Activations, Ahead, Depthwise, Finish, Gather, Interleave, Produce, Product, Widen, Windows, Writeback,
+    Activations, Ahead, CallPanels, Depthwise, Finish, Gather, Interleave, Produce, Product, Widen, Windows, Writeback,
 };
 use crate::codegen::float::tests::formatted;
 use crate::codegen::kernel::Kernel;
@@ -41,7 +41,7 @@ fn producers(isa: Isa, outliers: usize) -> Vec<Kernel> {
         form,
         outliers,
         ahead: Ahead::of_panel(isa, 600),
-        panels: [1, 0],
+        panels: CallPanels::ONE,
     };
     let taps = Taps { runs: 3, run: 9, quads: 2, ends: true };
     let stem = Produce {
@@ -77,7 +77,7 @@ fn pairs(isa: Isa, outliers: usize) -> Vec<Kernel> {
         form: DotForm::Pairs,
         outliers,
         ahead: Ahead::default(),
-        panels: [3, 8 * 64],
+        panels: CallPanels { count: 3, stride: 8 * 64 },
     };
     let taps = Taps { runs: 1, run: 16, quads: 8, ends: false };
     let expand = Produce { taps, stride: 1, first: 0, rows: 4, a_pixel: 8 * 16, ..stem };
@@ -115,7 +115,7 @@ fn of_pairs(isa: Isa, outliers: usize) -> [Kernel; 2] {
         form: DotForm::Pairs,
         outliers,
         ahead: Ahead::default(),
-        panels: [2, 64],
+        panels: CallPanels { count: 2, stride: 64 },
     };
     [depthwise.kernel(), project.kernel()]
 }
@@ -152,7 +152,7 @@ fn others(isa: Isa) -> [Kernel; 3] {
         form: isa.quad_form(),
         outliers: isa.quad_form().outlier_rows(Integer::Int8),
         ahead: Ahead { next: if isa.has_prefetch() { 256 } else { 0 }, ..Ahead::of_panel(isa, 600) },
-        panels: [1, 0],
+        panels: CallPanels::ONE,
     };
     let copy = Interleave { isa, first: 1, rows: 3, cols: 6, channels: 5, a_pixel: 5, c_vector: 8 * lanes * 4 };
     [depthwise.kernel(), project.kernel(), copy.kernel()]

@@ -6,7 +6,7 @@ use quote::quote;
 use super::Block;
 use super::phase::PhaseLoop;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::quantized::kernel::{Activations, Ahead, Depthwise, Product, Windows, Writeback};
+use crate::codegen::quantized::kernel::{Activations, Ahead, CallPanels, Depthwise, Product, Windows, Writeback};
 use crate::codegen::quantized::pack::Panels;
 use crate::codegen::step::Team;
 use crate::codegen::tokens::{affine, lit, repeat, sum};
@@ -115,7 +115,7 @@ impl Block<'_> {
                 form: self.packed.project.form,
                 outliers: self.packed.project.outliers,
                 ahead: Ahead::of_panel(self.context.isa, if is_first { panels.stride } else { 0 }),
-                panels: [1, 0],
+                panels: CallPanels::ONE,
             };
             product_calls(&base, panels, team, kernels, &|kernel: &Ident, weights, channel| {
                 let to = sum(&[first.clone(), channel]);
@@ -162,7 +162,7 @@ pub fn product_calls(
     let main = (whole > 0).then(|| {
         // Threads share panels, and most sets of registers hold a panel that is worth a call.
         if base.form == DotForm::Pairs && !team.are_many() {
-            let all = Product { panels: [whole, panels.stride], ..*base };
+            let all = Product { panels: CallPanels { count: whole, stride: panels.stride }, ..*base };
             let [at, channel] = [panels.at, panels.first].map(lit);
             return one(&all, lanes, quote!(#at), quote!(#channel));
         }

@@ -6,7 +6,7 @@ use quote::quote;
 use super::Block;
 use super::phase::PhaseLoop;
 use crate::codegen::kernel::Kernel;
-use crate::codegen::quantized::kernel::{Ahead, Gather, Interleave, Produce, Widen};
+use crate::codegen::quantized::kernel::{Ahead, CallPanels, Gather, Interleave, Produce, Widen};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Op, Stage, Tensor, Tile, Widened, WidenedForm, Window};
 use crate::schedule::phases::Phase;
@@ -101,7 +101,7 @@ impl Block<'_> {
             form: layer.form,
             outliers: layer.outliers,
             ahead,
-            panels: [per_group, panels.stride],
+            panels: CallPanels { count: per_group, stride: panels.stride },
         };
         let inputs = kernel(self.packed.general).input_rows();
         let windows = match self.widened() {

@@ -152,9 +152,27 @@ fn products_of_tile(a: &TokenStream, pixels: usize, plane: usize, steps: usize, 
     quote!(sums = products::<#pixels, #plane, #steps>(#a, 0, w, #first, sums);)
 }
 
+/// Panels that one call computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallPanels {
+    pub count: usize,
+    /// Bytes from the weights of one to those of the next.
+    pub stride: usize,
+}
+
+impl CallPanels {
+    /// One panel.
+    pub const ONE: Self = Self { count: 1, stride: 0 };
+
+    /// Returns the number of panels as part of a kernel's name; nothing for a single one.
+    fn name(self) -> String {
+        if self.count > 1 { format!("x{}", self.count) } else { String::new() }
+    }
+}
+
 /// Repeats the work of a panel, whose weights are `w` and whose results go to `c`, `step` bytes from one panel to the
 /// next. The loop is not unrolled: its body is large.
-fn each_panel([count, stride]: [usize; 2], step: usize, work: TokenStream) -> TokenStream {
+fn each_panel(CallPanels { count, stride }: CallPanels, step: usize, work: TokenStream) -> TokenStream {
     if count == 1 {
         return work;
     }

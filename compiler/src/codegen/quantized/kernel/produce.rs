@@ -8,7 +8,9 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::Run;
-use super::{Ahead, Finish, adds_apart, each_panel, first_sums, in_pairs, outliers, products_of_tile, vocabulary};
+use super::{
+    Ahead, CallPanels, Finish, adds_apart, each_panel, first_sums, in_pairs, outliers, products_of_tile, vocabulary,
+};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -43,8 +45,8 @@ pub struct Produce {
     pub outliers: usize,
     /// Weights to prefetch.
     pub ahead: Ahead,
-    /// Panels of a call, and the bytes from the weights of one to those of the next.
-    pub panels: [usize; 2],
+    /// Panels of a call.
+    pub panels: CallPanels,
 }
 
 impl Produce {
@@ -57,7 +59,7 @@ impl Produce {
         let Self { taps, first, rows, cols, a_pixel, c_vector, mr, nv, .. } = *self;
         let family = if taps.runs == 1 { "pw".to_owned() } else { format!("conv{0}x{0}", taps.runs) };
         let (channels, k) = (nv * self.isa.lanes(), taps.steps() * self.form.depth());
-        let panels = if self.panels[0] > 1 { format!("x{}", self.panels[0]) } else { String::new() };
+        let panels = self.panels.name();
         let fast = if self.form == DotForm::CrossedWords { "_fast" } else { "" };
         let (finish, ahead, isa) = (self.finish.name(), self.ahead.name(), self.isa.name());
         let end = first + rows;
@@ -73,7 +75,7 @@ impl Produce {
             self.first,
             self.first + self.rows,
             self.cols,
-            self.panels[0] * self.nv * self.isa.lanes(),
+            self.panels.count * self.nv * self.isa.lanes(),
             self.taps.steps() * self.form.depth(),
             self.mr,
             self.nv,

@@ -7,7 +7,9 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::{Run, four_pixels};
-use super::{Ahead, Finish, adds_apart, each_panel, first_sums, in_pairs, outliers, products_of_tile, vocabulary};
+use super::{
+    Ahead, CallPanels, Finish, adds_apart, each_panel, first_sums, in_pairs, outliers, products_of_tile, vocabulary,
+};
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
 use crate::codegen::quantized::pack::outlier_bytes;
@@ -41,8 +43,8 @@ pub struct Product {
     pub outliers: usize,
     /// Weights to prefetch.
     pub ahead: Ahead,
-    /// Panels of a call, and the bytes from the weights of one to those of the next.
-    pub panels: [usize; 2],
+    /// Panels of a call.
+    pub panels: CallPanels,
 }
 
 /// Layout of a product's activations.
@@ -131,7 +133,7 @@ impl Product {
             Writeback::Pool => "_pool",
         };
         let (channels, k) = ((nv - 1) * self.lanes() + self.last, self.runs * self.k * self.form.depth());
-        let panels = if self.panels[0] > 1 { format!("x{}", self.panels[0]) } else { String::new() };
+        let panels = self.panels.name();
         let fast = if self.form == DotForm::CrossedWords { "_fast" } else { "" };
         let family = if self.runs == 1 { "pw".to_owned() + fast } else { format!("conv{0}x{0}", self.runs) };
         let (finish, ahead, isa) = (self.finish.name(), self.ahead.name(), self.isa.name());
@@ -143,7 +145,7 @@ impl Product {
         let doc = format!(
             " {} pixels to {} channels of K = {}, in register tiles of {} pixels x {} vectors.",
             self.pixels,
-            (self.panels[0] * self.nv - 1) * self.lanes() + self.last,
+            (self.panels.count * self.nv - 1) * self.lanes() + self.last,
             self.runs * self.k * self.form.depth(),
             self.mr,
             self.nv,
@@ -175,7 +177,7 @@ impl Product {
                 (quote!(), quote!(let mut pooled = [none(); #nv];), end)
             }
         };
-        let added = (self.panels[0] > 1 && self.writeback == Writeback::Add).then(|| {
+        let added = (self.panels.count > 1 && self.writeback == Writeback::Add).then(|| {
             let width = lit(self.nv * self.lanes());
             quote!(let r = r.at(panel * #width);)
         });
