@@ -72,11 +72,11 @@ fn no_pass_changes_a_number() {
             let expected = steps(&lower(&spec), &bound, rounding, &image(precision));
             let varied = expected.iter().all(|step| step.iter().any(|value| *value != step[0]));
             assert!(varied, "{precision}: a step says nothing");
-            for fusion in [Fusion::None, Fusion::Relu6, Fusion::Block] {
+            for fusion in [Fusion::None, Fusion::Relu6, Fusion::Block, Fusion::Deep] {
                 let found = steps(&rewritten(&spec, fusion, None), &bound, rounding, &image(precision));
                 assert!(found == expected, "{precision} {rounding:?} {fusion:?}");
                 // Values in their layouts, at their places in the scratch.
-                for isa in [Isa::Portable, Isa::Neon, Isa::Avx2, Isa::Avx512Vnni, Isa::Wasm128] {
+                for isa in [Isa::Portable, Isa::Dsp, Isa::Neon, Isa::Avx2, Isa::Avx512Vnni, Isa::Wasm128] {
                     let found = steps(&scheduled(&spec, fusion, isa), &bound, rounding, &image(precision));
                     assert!(found == expected, "{precision} {rounding:?} {fusion:?} {isa:?}");
                 }
