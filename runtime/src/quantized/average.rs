@@ -18,7 +18,7 @@ pub fn average<const PIXELS: usize, const CHANNELS: usize>(
     to.write(0..CHANNELS, |to| {
         for (to, sum) in to.iter_mut().zip(sums) {
             // Bytes exceed the numbers by the negated minimum of the type.
-            let sum = i32::from_ne_bytes(*sum) + PIXELS as i32 * low;
+            let sum = i32::from_ne_bytes(*sum).wrapping_add(PIXELS as i32 * low);
             *to = (pool.apply(sum) - low) as u8;
         }
     });

@@ -58,17 +58,17 @@ impl Pool {
         Some(Self { kind, pixels, input_zero_point, zero_point, limits })
     }
 
-    /// Returns the average of a channel with the sum `sum` of quantized values.
+    /// Returns the average of a channel with the sum `sum` of quantized values. A damaged file can have any sum.
     #[inline(always)]
     pub fn apply(self, sum: i32) -> i32 {
-        let centered = sum - self.pixels * self.input_zero_point;
+        let centered = sum.wrapping_sub(self.pixels * self.input_zero_point);
         let value = match self.kind {
             Kind::Float(scale) => round_ties_even((centered as f32 * scale).clamp(-32768.0, 32767.0)) + self.zero_point,
             Kind::Fixed(factor) => factor.apply(centered).saturating_add(self.zero_point),
             // Rounds half away from zero.
             Kind::Divide => {
                 let half = self.pixels / 2;
-                (if sum > 0 { sum + half } else { sum - half }) / self.pixels
+                (if sum > 0 { sum.wrapping_add(half) } else { sum.wrapping_sub(half) }) / self.pixels
             }
         };
         self.limits.clamp(value)

@@ -109,6 +109,10 @@ fn pools_average() {
         let same = quant(0.02, 5);
         let average = Pool::new(rounding, PoolKind::Average, 4, same, same, limits).expect("one scale");
         assert_eq!([6, 5, -6, -5].map(|sum| average.apply(sum)), [2, 1, -2, -1]);
+        for pool in [mean, average] {
+            let damaged = [i32::MIN, i32::MAX].map(|sum| pool.apply(sum));
+            assert!(damaged.iter().all(|value| (limits.low..=limits.high).contains(value)), "{damaged:?}");
+        }
         assert_eq!(Pool::new(rounding, PoolKind::Average, 4, same, quant(0.03, 5), limits), None);
         assert_eq!(Pool::new(rounding, PoolKind::Mean, 0, same, same, limits), None);
         assert_eq!(Pool::new(rounding, PoolKind::Mean, 1 << 23, same, same, limits), None);

@@ -258,7 +258,7 @@ pub fn plus(a: Sums, b: Sums) -> Sums {
 /// Returns the first `CHANNELS` bytes at `at`, minus the zero point.
 #[inline(always)]
 pub fn centered<const CHANNELS: usize>(from: Src<'_, u8>, at: usize, range: Range) -> Sums {
-    Sums(lanes(|lane| if lane < CHANNELS { i32::from(from.get(at + lane)) - range.zero } else { 0 }))
+    Sums(lanes(|lane| if lane < CHANNELS { i32::from(from.get(at + lane)).wrapping_sub(range.zero) } else { 0 }))
 }
 
 #[cfg(test)]
@@ -270,5 +270,13 @@ mod tests {
         let steps = Sums(lanes(|lane| lane as i32 - 5));
         let found = to_range(steps, Limits { zero: 3, low: 8_324_945, high: 5_725_891 });
         assert!(found.0.iter().all(|value| *value == 5_725_891), "{:?}", found.0);
+    }
+
+    #[test]
+    fn zero_points_of_damaged_files_do_no_harm() {
+        let bytes = [0, 1, 2, 255];
+        let range = Limits { zero: i32::MIN, low: 0, high: 255 };
+        let found = centered::<LANES>(super::super::reference_tests::src(&bytes), 0, range);
+        assert_eq!(found.0, bytes.map(|byte| i32::from(byte).wrapping_add(i32::MIN)));
     }
 }
