@@ -9,7 +9,7 @@ use std::{env, fs};
 use mbvc::Weights;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::lower::lower;
-use mbvc_compiler::spec::{Fusion, Overrides, Precision};
+use mbvc_compiler::spec::{Fusion, Isa, Overrides, Precision};
 use mbvc_compiler::{Compiled, Embedded, Form, Naming, Program, compile};
 use mbvc_engine::pack;
 use mbvc_runtime::Numerics;
@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (packed, _) = pack(&compiled, program, Numerics::Strict, &weights)?;
     fs::write(out.join("weights.packed"), packed)?;
     write_expected(&compiled, &weights, &out)?;
-    fs::write(out.join("predicted.rs"), predicted(&compiled, program))?;
+    fs::write(out.join("predicted.rs"), predicted(&compiled, program)?)?;
 
     let naming = Naming::public("Net", quote!(::mbvc::__runtime));
     let embedded = Embedded {
@@ -72,15 +72,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns the predicted instructions of each stage as a slice. It is empty where the prediction does not hold: in uint8,
-/// where they depend on the weights, without fusion, and at other levels of optimization.
-fn predicted(compiled: &Compiled, program: &Program) -> String {
+/// Returns the predicted instruction count of each stage as a slice. The slice is empty if the model does not apply: for
+/// uint8, whose counts depend on the weights; without block fusion; and at optimization levels other than 3.
+///
+/// # Errors
+/// If the model applies, but there is no prediction.
+fn predicted(compiled: &Compiled, program: &Program) -> Result<String, Box<dyn Error>> {
     let fused = matches!(compiled.spec.fusion, Fusion::Block | Fusion::Deep);
-    let holds =
-        compiled.spec.precision == Precision::Int8 && fused && env::var("OPT_LEVEL").is_ok_and(|level| level == "3");
-    let stages = program.steps.iter().flat_map(|step| &step.stages).filter(|_| holds);
-    let stages = stages.filter_map(|stage| Some(format!("({:?}, {}),", stage.name, stage.instructions?)));
-    format!("&[{}]", stages.collect::<String>())
+    let optimized = env::var("OPT_LEVEL").is_ok_and(|level| level == "3");
+    if program.isa != Isa::Dsp || compiled.spec.precision != Precision::Int8 || !fused || !optimized {
+        return Ok("&[]".to_owned());
+    }
+    let mut table = String::from("&[");
+    for stage in program.steps.iter().flat_map(|step| &step.stages) {
+        let instructions = stage.instructions.ok_or_else(|| format!("no prediction for {}", stage.name))?;
+        write!(table, "({:?}, {}),", stage.name, u32::try_from(instructions)?)?;
+    }
+    Ok(table + "]")
 }
 
 /// Writes the image, and what the interpreter computes in each part of the network, as bytes.

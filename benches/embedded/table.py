@@ -39,7 +39,8 @@ def measured(width: str, size: str) -> dict[str, int] | None:
     script = ROOT / "scripts/count-instructions.sh"
     # The emulator writes to standard error.
     said = subprocess.run([script], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if said.returncode != 0 or "bit-exact with the interpreter" not in said.stdout:
+    # With status 2 only the compiler's prediction is off, which these numbers correct.
+    if said.returncode not in (0, 2) or "bit-exact with the interpreter" not in said.stdout:
         print(said.stdout[-2000:], file=sys.stderr)
         return None
     number = lambda pattern: int(re.search(pattern, said.stdout).group(1))

@@ -1,7 +1,7 @@
 """Images per second of many JPEG files in Python: `classify_batch` of the package `mbvc`, and a Ray job with workers of each engine.
 
-The Ray job reads Parquet files of encoded images and runs one class of each engine with `map_batches`. All engines have as many
-workers, and take turns. The transforms of torchvision are measured if it is installed. A job without an engine shows Ray's own
+The Ray job reads Parquet files of encoded images and runs one class of each engine with `map_batches`. `python -m mbvc.ray` is a job
+whose workers read the files themselves. All engines have as many workers, and take turns. The transforms of torchvision are measured if it is installed. A job without an engine shows Ray's own
 time, and the memory of a worker that does nothing. The memory is the largest private memory of a worker after a batch: that of
 Ray's object store is shared.
 """
@@ -11,6 +11,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,6 +24,8 @@ IMAGES = 2000
 SETS = {"500 kB": (1920 * 1440, 500_000), "50 kB": (640 * 480, 50_000)}
 #: The job without an engine.
 NONE = "none"
+#: Measured besides the jobs, and their names in the table.
+OTHERS = {"classify_batch": "mbvc int8, `classify_batch` without Ray", "program": "mbvc int8, `python -m mbvc.ray`"}
 #: Images that a worker is given at a time.
 BATCH = 32
 
@@ -149,6 +152,20 @@ def job(folder: Path, worker, model: str, workers: int) -> tuple[float, dict, fl
     return seconds, {row["id"]: row["index"] for row in found}, max(row["memory"] for row in found)
 
 
+def program(folder: Path, model: str, workers: int) -> tuple[float, dict]:
+    """Seconds of a job of `python -m mbvc.ray` on the cluster, and the class of each image."""
+    import pyarrow.parquet as pq
+    import ray
+
+    with tempfile.TemporaryDirectory(dir=WORK) as output:
+        address = ray.get_runtime_context().gcs_address
+        options = ["--model", model, "--address", address, "--workers", str(workers), "--json"]
+        command = [sys.executable, "-m", "mbvc.ray", folder, output, *options]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found = pq.read_table(output, columns=["id", "index"])
+        return json.loads(said)["seconds"], dict(zip(found["id"].to_pylist(), found["index"].to_pylist()))
+
+
 def startup(model: str, image: Path) -> dict:
     """Milliseconds of `import mbvc` and of the first result, the smallest of ten processes each."""
     script = (
@@ -187,7 +204,7 @@ def measure(args) -> dict:
     for name in SETS:
         folder, contents = data_set(args, name, args.images)
         all_images = [contents[row % len(contents)] for row in range(args.images)]
-        seconds: dict = {engine: [] for engine in [*engines, "classify_batch"]}
+        seconds: dict = {engine: [] for engine in [*engines, *OTHERS]}
         memory: dict = {}
         classes: dict = {}
         for number in range(args.rounds):
@@ -196,6 +213,8 @@ def measure(args) -> dict:
             found = model.classify_batch(all_images, 1)
             seconds["classify_batch"].append(time.perf_counter() - start)
             classes["classify_batch"] = {row: guesses[0].index for row, guesses in enumerate(found)}
+            took, classes["program"] = program(folder, str(saved), workers)
+            seconds["program"].append(took)
             for engine, (worker, path) in engines.items():
                 took, classes[engine], used = job(folder, worker, path, workers)
                 seconds[engine].append(took)
@@ -235,7 +254,7 @@ def markdown(results: dict, processor: str) -> str:
         ]
         for row in measured["rows"]:
             memory = ["", ""] if row["memory"] is None else [f"{row['memory']:.0f}", f"{row['memory'] - measured['bare']:.0f}"]
-            where = "mbvc int8, `classify_batch` without Ray" if row["memory"] is None else row["engine"]
+            where = OTHERS.get(row["engine"], row["engine"])
             beyond = "" if row["beyond"] is None else f"{row['beyond']:.0f}"
             cells = [where, f"{row['best']:.0f}", f"{row['median']:.0f}", f"{row['times']:.2f}", beyond, *memory, f"{100 * row['agreeing']:.1f} %"]
             lines.append("| " + " | ".join(cells) + " |")

@@ -234,7 +234,7 @@ fn a_closed_pipe_ends_the_command_silently() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
-/// The table of the guide was counted in an emulator, and its sizes are those of the programs.
+/// Compares predictions with the guide's table, which holds instruction counts from QEMU and sizes of compiled programs.
 #[test]
 fn check_predicts_the_cost_on_a_microcontroller() {
     let folder = tempfile::tempdir().unwrap();
@@ -246,7 +246,7 @@ fn check_predicts_the_cost_on_a_microcontroller() {
         .filter(|line| line.starts_with("| 0.") || line.starts_with("| 1."))
         .map(|line| line.split('|').map(str::trim).collect())
         .collect();
-    assert_eq!(rows.len(), 16, "the table of the guide");
+    assert_eq!(rows.len(), 16, "expected 16 rows in the table of docs/guide/embedded.md");
     for row in rows {
         let [_, width, size, _, million, _, _, scratch, _, code, weights, _] = row[..] else { panic!("{row:?}") };
         let network = ["--width", width, "--resolution", size, "--precision", "int8"];
@@ -258,7 +258,7 @@ fn check_predicts_the_cost_on_a_microcontroller() {
             let counted = counted.parse::<f64>().unwrap() * unit;
             assert!((number(key) / counted - 1.0).abs() <= tolerance, "{width} {size}: {key} {counted} {cost}");
         };
-        // One decimal place of 5.8 million is 1 %.
+        // Rounding 5.8 million to one decimal place is an error of up to 1 %.
         is_near("instructions", 1e6, million, 0.02);
         is_near("code_bytes", 1e3, code, 0.1);
         is_near("weight_bytes", 1e3, weights, 0.002);
@@ -270,12 +270,19 @@ fn check_predicts_the_cost_on_a_microcontroller() {
 }
 
 #[test]
-fn check_shows_layers_for_microcontrollers_only() {
+fn check_shows_layers_only_for_dsp() {
     let folder = folder();
-    let said = good(folder.path(), &["check", "tiny.yaml", "--precision", "int8", "--isa", "dsp", "--layers"]);
-    assert!(said.contains("flash about ") && said.contains("block1.depthwise"), "{said}");
-    let (_, said) = bad(folder.path(), &["check", "tiny.yaml", "--layers"], 1);
-    assert!(said.contains("--layers is supported only for dsp") && said.contains("--isa dsp"), "{said}");
+    let dsp = ["check", "tiny.yaml", "--precision", "int8", "--isa", "dsp"];
+    let said = good(folder.path(), &[&dsp[..], &["--layers"]].concat());
+    assert!(said.contains("flash: about ") && said.contains("block1.depthwise"), "{said}");
+    let said = good(folder.path(), &dsp);
+    assert!(said.contains("flash: about ") && !said.contains("block1.depthwise"), "{said}");
+    for options in [&["--layers"][..], &[&dsp[2..], &["--fusion", "none", "--layers"]].concat()] {
+        let (_, said) = bad(folder.path(), &[&["check", "tiny.yaml"], options].concat(), 1);
+        assert!(said.contains("--layers requires the instruction set dsp") && said.contains("--isa dsp"), "{said}");
+    }
+    let said = good(folder.path(), &[&dsp[..], &["--fusion", "none"]].concat());
+    assert!(said.contains("with fusion none") && !said.contains("flash"), "no prediction without fusion: {said}");
     let said = good(folder.path(), &["check", "tiny.yaml", "--json"]);
     assert!(!said.contains("microcontroller"), "{said}");
 }

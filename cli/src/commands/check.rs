@@ -32,8 +32,8 @@ pub struct Args {
     /// Print one line of JSON for each spec
     #[arg(long)]
     json: bool,
-    /// Print the predicted instructions of each layer; for the instruction set dsp
-    #[arg(long)]
+    /// Print the predicted instruction count of each layer; requires a quantized network and --isa dsp
+    #[arg(long, conflicts_with = "json")]
     layers: bool,
     /// Fusion level [default: the spec's]
     #[arg(long, value_enum, value_name = "LEVEL")]
@@ -89,8 +89,11 @@ pub fn run(args: &Args) -> Result {
             let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
             let compiled = source.compile(fusion, &isas)?;
             if args.layers && compiled.programs.iter().all(|program| program.instructions().is_none()) {
-                return Err(CliError::new(format!("{}: --layers is supported only for dsp", name::of(path)))
-                    .help("add --isa dsp, for a network in int8 or uint8"));
+                let name = name::of(path);
+                return Err(CliError::new(format!(
+                    "{name}: --layers requires the instruction set dsp and fused blocks"
+                ))
+                .help("pass --precision int8 --isa dsp --fusion block"));
             }
             Ok((compiled, source))
         });

@@ -35,7 +35,7 @@ pub struct Program {
     pub scratch_bytes: usize,
     /// Functions of the steps, in order of execution.
     pub steps: Vec<StepFn>,
-    /// Predicted bytes of the code of an optimized program that calls the network, for an instruction set that has a model.
+    /// Predicted code size, in bytes, of an optimized program that calls the network. `None` if it has no cost model.
     pub code_bytes: Option<usize>,
     /// Batched classifier.
     pub batch: Option<Batch>,
@@ -69,12 +69,12 @@ impl Naming {
 }
 
 impl Program {
-    /// Returns the predicted instructions of a call, for an instruction set that has a model of them.
-    pub fn instructions(&self) -> Option<usize> {
+    /// Returns the predicted instruction count of a call, or `None` if the network has no cost model for its instruction set.
+    pub fn instructions(&self) -> Option<u64> {
         self.steps.iter().flat_map(|step| &step.stages).map(|stage| stage.instructions).sum()
     }
 
-    /// Returns the bytes of the packed weights, without the header of a file.
+    /// Returns the size of the packed weights in bytes, excluding the header and the labels of a file.
     pub fn packed_bytes(&self) -> usize {
         self.with_plan(|plan| plan.lines() * size_of::<mbvc_runtime::Line>())
     }
@@ -94,7 +94,7 @@ impl Program {
             None => Box::new(float::PackPlan::new(&graph, &order, isa)),
             Some(rounding) => Box::new(quantized::Plan::new(&graph, &order, isa, spec.precision, rounding)),
         };
-        let predictor = Predictor::new(&graph, isa, spec.rounding);
+        let predictor = Predictor::new(&graph, spec, isa);
         let context =
             Context { graph: &graph, isa, backend: &*packs, team: Team(threads), predictor: predictor.as_ref() };
         let steps: Vec<StepFn> = step_nodes(&graph, &order)
@@ -104,6 +104,7 @@ impl Program {
         let batch = Batch::new(&context, &order);
         let all = steps.iter().chain(batch.as_ref().map(|batch| &batch.step));
         let kernels: Kernels = all.flat_map(|step| &step.kernels).map(|k| (k.name.clone(), k.item.clone())).collect();
+        // There is no batched classifier: batches require float32 or bf16.
         let calls = steps.iter().map(|step| step.kernels.len()).sum();
         let code_bytes = predictor.map(|predictor| predictor.code_bytes(kernels.len(), calls));
         let embedding = order

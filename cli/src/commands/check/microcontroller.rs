@@ -5,24 +5,29 @@ use serde::Serialize;
 
 use crate::ui::{self, Bytes, Count, DIM, grouped, outln};
 
-/// Predicted cost of a network with the instruction set `dsp`, of an optimized program for a Cortex-M4.
+/// Predicted cost of a network compiled for `dsp`, in an optimized program on a Cortex-M4.
 #[derive(Serialize)]
 pub struct Cost {
     isa: &'static str,
-    /// Instructions of a call.
-    instructions: usize,
+    /// Instruction count of a call.
+    instructions: u64,
+    /// Code size of the program.
     code_bytes: usize,
-    /// Packed weights. Code and weights are in flash.
+    /// Size of the packed weights. Flash holds the code and the weights.
     weight_bytes: usize,
+    /// Size of the scratch, in RAM.
     scratch_bytes: usize,
+    /// The layers and the copies between them, in order of execution.
     stages: Vec<Stage>,
 }
 
 #[derive(Serialize)]
 struct Stage {
     name: String,
+    /// Multiply-adds; 0 for copies.
     macs: usize,
-    instructions: usize,
+    /// Instruction count.
+    instructions: u64,
 }
 
 impl Cost {
@@ -55,7 +60,7 @@ impl Cost {
             per(*instructions, macs)
         );
         outln!(
-            "    flash about {}: {} of code, {} of weights; RAM {} of scratch",
+            "    flash: about {} ({} of code, {} of weights); RAM: {} of scratch, plus stack and image",
             Bytes(code_bytes + weight_bytes),
             Bytes(*code_bytes),
             Bytes(*weight_bytes),
@@ -66,16 +71,16 @@ impl Cost {
                 let share = stage.instructions as f64 / (*instructions).max(1) as f64 * 100.0;
                 let Stage { name, macs, instructions } = stage;
                 let numbers =
-                    [grouped(*macs), grouped(*instructions), per(*instructions, *macs), format!("{share:.1}")];
+                    [grouped(*macs), grouped(*instructions as usize), per(*instructions, *macs), format!("{share:.1}")];
                 std::iter::once(name.clone()).chain(numbers).collect()
             });
-            let header = ["layer", "MACs", "instructions", "per MAC", "%"];
+            let header = ["stage", "MACs", "instructions", "per MAC", "%"];
             outln!("\n{}", ui::table(&header, "<>>>>", rows));
         }
     }
 }
 
-/// Instructions per multiply-add; nothing for copies.
-fn per(instructions: usize, macs: usize) -> String {
+/// Returns the instructions per multiply-add, or an empty string for copies.
+fn per(instructions: u64, macs: usize) -> String {
     if macs == 0 { String::new() } else { format!("{:.2}", instructions as f64 / macs as f64) }
 }

@@ -40,7 +40,7 @@ pub struct Context<'g> {
     pub isa: Isa,
     pub backend: &'g dyn Backend,
     pub team: Team,
-    /// Predicts the instructions of the graph's nodes, for an instruction set that has a model.
+    /// Predictor of the graph's instruction counts, or `None` if the network has no cost model.
     pub predictor: Option<&'g Predictor<'g>>,
 }
 

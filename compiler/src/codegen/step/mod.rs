@@ -39,8 +39,8 @@ pub struct StageInfo {
     pub macs: usize,
     /// Minimum bytes read and written: input, output and weights.
     pub bytes: usize,
-    /// Predicted instructions, for an instruction set that has a model of them.
-    pub instructions: Option<usize>,
+    /// Predicted instruction count, or `None` if there is no cost model.
+    pub instructions: Option<u64>,
 }
 
 /// Generates the function of the step that consists of `nodes`.
@@ -141,9 +141,9 @@ fn stage_infos(context: &Context<'_>, id: NodeId) -> Vec<StageInfo> {
         (op, Some(input)) => vec![info(&node.origin.name, op, input, node.tensor)],
         _ => Vec::new(),
     };
-    for (info, instructions) in
-        infos.iter_mut().zip(context.predictor.map(|predictor| predictor.stages(id)).unwrap_or_default())
-    {
+    let predicted = context.predictor.and_then(|predictor| predictor.stages(id)).unwrap_or_default();
+    debug_assert!(predicted.is_empty() || predicted.len() == infos.len(), "one prediction per stage");
+    for (info, instructions) in infos.iter_mut().zip(predicted) {
         info.instructions = Some(instructions);
     }
     infos

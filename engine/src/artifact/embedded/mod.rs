@@ -192,8 +192,10 @@ impl Texts<'_> {
             "logits[*a].total_cmp(&logits[*b])"
         };
         let size = "`cargo size --release` (cargo-binutils)";
-        let code = match program.code_bytes {
-            Some(bytes) => format!("about {bytes}; {size} prints it"),
+        // The prediction is for processors with the extension and a floating-point unit.
+        let predicted = program.code_bytes.filter(|_| board.has_dsp && self.target.ends_with("eabihf"));
+        let code = match predicted {
+            Some(bytes) => format!("about {bytes} (predicted); measure with {size}"),
             None => size.to_owned(),
         };
         let words = [

@@ -152,11 +152,11 @@ fn products_of_tile(a: &TokenStream, pixels: usize, plane: usize, steps: usize, 
     quote!(sums = products::<#pixels, #plane, #steps>(#a, 0, w, #first, sums);)
 }
 
-/// Panels that one call computes.
+/// Panels that one kernel call computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallPanels {
     pub count: usize,
-    /// Bytes from the weights of one to those of the next.
+    /// Bytes between the weights of consecutive panels.
     pub stride: usize,
 }
 
@@ -164,7 +164,7 @@ impl CallPanels {
     /// One panel.
     pub const ONE: Self = Self { count: 1, stride: 0 };
 
-    /// Returns the number of panels as part of a kernel's name; nothing for a single one.
+    /// Returns the kernel-name suffix for the panel count; empty for one panel.
     fn name(self) -> String {
         if self.count > 1 { format!("x{}", self.count) } else { String::new() }
     }
