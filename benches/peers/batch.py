@@ -179,7 +179,8 @@ def startup(model: str, image: Path) -> dict:
 
 def measure(args) -> dict:
     """The results of all data sets."""
-    install()
+    if not args.no_build:
+        install()
     import mbvc
     import ray
 
