@@ -58,7 +58,9 @@ def test_a_child_that_is_forked_during_a_batch_runs(int8, photographs):
 
 
 INTERRUPTED = """
-import mbvc, sys, time
+import mbvc, signal, sys
+# A parent in the background passes on that it ignores the signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 model = mbvc.load(sys.argv[1])
 image = open(sys.argv[2], 'rb').read()
 print('ready', flush=True)
