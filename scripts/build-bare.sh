@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds a crate for a target without an operating system: `scripts/build-bare.sh FOLDER TARGET TARGET_DIR [ARGUMENT]...`.
 # Uses the toolchain's standard library if it is installed. Otherwise the toolchain's cargo and linker are used with Debian's
-# rustc, whose package has the sources of the library; `-Z build-std` asks for the same version of both.
+# rustc, whose package has the sources of the library; `-Z build-std` requires the same version of both.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

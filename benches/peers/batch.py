@@ -1,9 +1,9 @@
 """Images per second of many JPEG files in Python: `classify_batch` of the package `mbvc`, and a Ray job with workers of each engine.
 
 The Ray job reads Parquet files of encoded images and runs one class of each engine with `map_batches`. `python -m mbvc.ray` is a job
-whose workers read the files themselves. All engines have as many workers, and take turns. The transforms of torchvision are measured if it is installed. A job without an engine shows Ray's own
-time, and the memory of a worker that does nothing. The memory is the largest private memory of a worker after a batch: that of
-Ray's object store is shared.
+whose workers read the files themselves. All engines have as many workers, and take turns. The transforms of torchvision are
+measured if it is installed. A job without an engine shows Ray's own time, and the memory of a worker that does nothing. The memory
+is the largest private memory of a worker after a batch: that of Ray's object store is shared.
 """
 import importlib.util
 import io

@@ -191,7 +191,7 @@ def keep(args, name: str, results) -> None:
 
 
 def show(args, place: str, text: str) -> None:
-    """Prints a table, and writes it into the documentation if that is asked for."""
+    """Prints a table, and writes it into the documentation with `--update-docs`."""
     print(text)
     if args.update_docs:
         tables.replace(place, text)

@@ -131,12 +131,11 @@ fn run() -> ! {
     }
     print_number(whole);
     Host.print(" instructions, ");
-    match (PREDICTED.is_empty(), call_is_predicted) {
-        (true, _) => Host.print("    not predicted, "),
-        (false, close) => {
-            print_number(predicted);
-            Host.print(if close { " predicted, " } else { " predicted (outside tolerance), " });
-        }
+    if PREDICTED.is_empty() {
+        Host.print("    not predicted, ");
+    } else {
+        print_number(predicted);
+        Host.print(if call_is_predicted { " predicted, " } else { " predicted (outside tolerance), " });
     }
     print_number(Net::SCRATCH_BYTES as u32);
     Host.print(" bytes of scratch, ");

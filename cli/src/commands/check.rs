@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> Result {
         let checked = engine::source(Some(path), args.overrides.overrides()).and_then(|source| {
             let fusion = args.fusion.unwrap_or_else(|| source.spec.fusion.into());
             let compiled = source.compile(fusion, &isas)?;
-            if args.layers && compiled.programs.iter().all(|program| program.instructions().is_none()) {
+            if args.layers && Cost::of(&compiled).is_none() {
                 let name = name::of(path);
                 return Err(CliError::new(format!(
                     "{name}: --layers requires the instruction set dsp and fused blocks"

@@ -240,6 +240,13 @@ pub struct Fused {
     pub rows: usize,
 }
 
+impl Fused {
+    /// Whether one tile is the whole image.
+    pub fn is_whole(&self) -> bool {
+        self.stages.last().is_some_and(|last| last.tensor.shape.height == self.rows)
+    }
+}
+
 /// One operation inside a fused node. It reads the previous stage; the first stage reads the node's input. The value of the
 /// last stage is the node's value.
 #[derive(Debug, Clone, PartialEq)]

@@ -154,7 +154,7 @@ impl Fused {
         let Shape { height, width: cols, .. } = stage.tensor.shape;
         let of = WidenedForm::of(stage.op.product());
         let [runs, columns] = stage.op.window().unwrap_or(Window::POINT).kernel;
-        let whole = self.stages.last().is_some_and(|last| last.tensor.shape.height == self.rows);
+        let whole = self.is_whole();
         let rows = match of {
             _ if !whole => Widened::QUAD,
             WidenedForm::Crossed => height,

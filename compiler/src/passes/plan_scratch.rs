@@ -160,7 +160,7 @@ fn is_shared(node: &Node, owner: Owner) -> bool {
         (_, Owner::Workspace(_)) if node.tensor.element.is_quantized() => true,
         (_, Owner::Workspace(_)) => node.gathers(),
         (Op::Fused(fused), Owner::Stage(_, at)) => {
-            matches!(fused.stages[at].op, Op::DepthwiseConv2d(_)) && fused.rows == node.tensor.shape.height
+            matches!(fused.stages[at].op, Op::DepthwiseConv2d(_)) && fused.is_whole()
         }
         _ => false,
     }

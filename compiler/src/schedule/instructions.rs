@@ -7,7 +7,7 @@
 
 use super::cover::near_equal;
 use super::phases::{Phase, phases};
-use super::quantized::{QUAD, dense_form, panel_forms, widest};
+use super::quantized::{QUAD, dense_form, panel_forms, panel_pixels};
 use super::taps::Taps;
 use crate::ir::{Fused, Graph, Node, NodeId, Op, Order, Stage, Tensor, Tile, Widened, Window};
 use crate::spec::{Fusion, NetworkSpec, Rounding};
@@ -119,7 +119,7 @@ impl<'g> Predictor<'g> {
         let node = self.graph.node(id);
         let input = self.graph.node(*self.graph.inputs(id).first()?).tensor;
         match &node.op {
-            Op::Fused(fused) => self.block(node, fused, input),
+            Op::Fused(fused) => self.block(fused, input),
             Op::Conv2d(_) | Op::Dense(_) => Some(vec![self.layer(node, input)?]),
             Op::Repack => Some(vec![copied(node.tensor)]),
             _ => None,
@@ -127,7 +127,7 @@ impl<'g> Predictor<'g> {
     }
 
     /// Returns the instruction count of each stage of a streamed block.
-    fn block(&self, node: &Node, fused: &Fused, input: Tensor) -> Option<Vec<u64>> {
+    fn block(&self, fused: &Fused, input: Tensor) -> Option<Vec<u64>> {
         let [producers @ .., depthwise, project] = &*fused.stages else { return None };
         let (ring, window) = (producers.last()?, depthwise.op.window()?);
         let image_rows = producers.len().checked_sub(2).map(|at| producers[at].tensor);
@@ -140,11 +140,10 @@ impl<'g> Predictor<'g> {
             let products = Products { pixels, steps, form: DotForm::Pairs };
             self.products(products, project.tensor, &project.op, project.tile)
         };
-        let whole = fused.rows == node.tensor.shape.height;
         let others = [
             each(&|phase| self.produced(ring, phase, image_rows.unwrap_or(input), widened)),
             each(&|phase| Some(self.depthwise(phase, window, ring.tensor, depthwise.tensor))),
-            match whole {
+            match fused.is_whole() {
                 true => projected(project.tensor.shape.height),
                 false => each(&|phase| Some(phase.count as u64 * projected(phase.work.completed())?)),
             },
@@ -159,16 +158,16 @@ impl<'g> Predictor<'g> {
             return None;
         }
         let shape = node.op.epilogue().unpooled(node.tensor.shape);
-        let [kh, kw] = node.op.window().unwrap_or(Window::POINT).kernel;
         let widened = node.widened(input);
         let steps = match order {
             _ if let Some(widened) = widened => widened.pairs(),
             Order::ChannelPairs => input.layout.group / 2,
-            _ => kh * (kw * input.shape.channels).div_ceil(QUAD),
+            _ => Taps::of(&node.op, input).steps(),
         };
         let form = dense_form(self.isa, node.op.product(), order);
         // The windows of adjacent rows overlap, so each row is a separate call.
-        let (pixels, calls) = if kh * kw == 1 { (shape.pixels(), 1) } else { (shape.width, shape.height) };
+        let is_point = node.op.window().unwrap_or(Window::POINT).is_point();
+        let (pixels, calls) = if is_point { (shape.pixels(), 1) } else { (shape.width, shape.height) };
         let products = self.products(Products { pixels, steps, form }, node.tensor, &node.op, node.tile)?;
         Some(widened.map_or(0, |of| gathered(of.cols * of.rows, of)) + calls as u64 * products)
     }
@@ -186,7 +185,7 @@ impl<'g> Predictor<'g> {
             (None, false) => costs.stored,
         };
         let panel = |vectors: usize, channels: usize| {
-            let mr = tile.mr.max(widest(self.isa, products.form, vectors)).min(products.pixels);
+            let mr = panel_pixels((self.isa, products.form), tile.mr, vectors, [products.pixels, 1]);
             let tiles = near_equal(products.pixels, mr).into_iter().map(|(pixels, count)| {
                 let missing = (pixels.next_multiple_of(QUAD) - pixels) as u64 * costs.missing;
                 let ends = vectors as u64 * (pixels as u64 * ends + missing);

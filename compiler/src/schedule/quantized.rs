@@ -51,8 +51,14 @@ fn tile(broadcasts: usize, nv: usize, k: usize) -> usize {
 }
 
 /// Returns the maximum pixels of a tile of `nv` vectors.
-pub fn widest(isa: Isa, form: DotForm, nv: usize) -> usize {
+fn widest(isa: Isa, form: DotForm, nv: usize) -> usize {
     (1..=isa.registers()).take_while(|mr| registers(form, mr * nv, nv, *mr) <= isa.registers()).last().unwrap_or(1)
+}
+
+/// Returns the pixels of a register tile in panels of `nv` vectors, if whole panels have tiles of `mr`: a panel with fewer
+/// vectors can have more. Pixels come in multiples of `unit`, and a product has `pixels` of them.
+pub fn panel_pixels((isa, form): (Isa, DotForm), mr: usize, nv: usize, [pixels, unit]: [usize; 2]) -> usize {
+    mr.max(widest(isa, form, nv) / unit * unit).min(pixels)
 }
 
 /// Returns the cheapest `(mr, nv)` for `pixels` pixels of a row by `vectors` vectors of channels. `rows` rows are

@@ -12,7 +12,7 @@ use crate::codegen::step::Team;
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Order, Tensor, Tile};
 use crate::schedule::phases::{Phase, Work};
-use crate::schedule::quantized::{QUAD, widest};
+use crate::schedule::quantized::{QUAD, panel_pixels};
 use crate::target::{DotForm, IsaFacts};
 
 impl Block<'_> {
@@ -140,9 +140,7 @@ pub fn product_calls(
 ) -> TokenStream {
     let lanes = base.lanes();
     let width = panels.vectors * lanes;
-    // A form with fewer vectors can have more pixels.
-    let unit = base.a.unit();
-    let mr = base.mr.max(widest(base.isa, base.form, panels.vectors) / unit * unit).min(base.pixels);
+    let mr = panel_pixels((base.isa, base.form), base.mr, panels.vectors, [base.pixels, base.a.unit()]);
     let mut one = |base: &Product, last: usize, weights: TokenStream, channel: TokenStream| {
         let kernel = Product { last, mr, ..*base }.kernel();
         let tokens = call(&kernel.ident(), weights, channel);
