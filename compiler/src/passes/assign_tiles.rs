@@ -124,16 +124,16 @@ fn is_flat(tensor: Tensor) -> bool {
 /// Returns the depthwise tile: the outputs that fit in registers together with the weights, a loaded value and a spare
 /// register. Two rows share their input rows if that leaves room for enough columns.
 ///
-/// If the registers hold hardly more than the weights, most weights are loaded for each use. A tile of two rows of four
-/// columns then shares its loads of inputs, and has only the sums of two or three columns alive at a time.
+/// If few registers remain beside the weights, the tile is one column, and the kernel computes each row in a loop. The two rows of a
+/// call share the loads of the weights.
 fn depthwise(window: Window, rows: usize, output: Tensor, isa: Isa) -> Tile {
     const COLUMNS: usize = 7;
     const FEW: usize = 4;
     let [kh, kw] = window.kernel;
     let room = isa.registers().saturating_sub(kh * kw + 2);
-    let loads_weights = room < FEW;
-    let is_roomy = loads_weights || room >= 2 * COLUMNS;
+    let is_loop = room < FEW;
+    let is_roomy = is_loop || room >= 2 * COLUMNS;
     let rows = if window.stride[0] == 1 && rows.is_multiple_of(2) && is_roomy { 2 } else { 1 };
-    let cols = if loads_weights { FEW } else { (room / rows).min(COLUMNS) };
+    let cols = if is_loop { 1 } else { (room / rows).min(COLUMNS) };
     Tile::Depthwise(DepthwiseTile { rows, cols: cols.min(output.shape.width) })
 }

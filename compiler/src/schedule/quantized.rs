@@ -52,7 +52,10 @@ fn tile(broadcasts: usize, nv: usize, k: usize) -> usize {
 
 /// Returns the maximum pixels of a tile of `nv` vectors.
 fn widest(isa: Isa, form: DotForm, nv: usize) -> usize {
-    (1..=isa.registers()).take_while(|mr| registers(form, mr * nv, nv, *mr) <= isa.registers()).last().unwrap_or(1)
+    (1..=isa.dot_registers())
+        .take_while(|mr| registers(form, mr * nv, nv, *mr) <= isa.dot_registers())
+        .last()
+        .unwrap_or(1)
 }
 
 /// Returns the pixels of a register tile in panels of `nv` vectors, if whole panels have tiles of `mr`: a panel with fewer
@@ -74,9 +77,10 @@ fn best(
     // Rows are packed together, which takes one more register.
     let spare = usize::from(rows > 1 && form != DotForm::Pairs);
     let allowed = |nv: usize| allowed(nv) && (nv == 1 || form != DotForm::Pairs);
-    let fits = |mr: usize, nv| registers(form, rows * mr * nv, nv, held(rows * mr, unit)) + spare <= isa.registers();
+    let fits =
+        |mr: usize, nv| registers(form, rows * mr * nv, nv, held(rows * mr, unit)) + spare <= isa.dot_registers();
     let cheapest = |allowed: &dyn Fn(usize) -> bool| {
-        let candidates = (1..=vectors.min(isa.registers() / 2)).filter(|nv| allowed(*nv));
+        let candidates = (1..=vectors.min(isa.dot_registers() / 2)).filter(|nv| allowed(*nv));
         let cost = |nv| {
             let mr = (1..=pixels / unit).map(|units| units * unit).take_while(|mr| fits(*mr, nv)).last()?;
             let panel = |nv| -> usize {
@@ -221,17 +225,17 @@ mod tests {
             "one pixel needs enough sums to hide the latency"
         );
         let wasm = |form| (Isa::Wasm128, form);
-        assert_eq!(product_tile(wasm(DotForm::Words), [196, 1], 24, 144, |_| true), (3, 2));
-        assert_eq!(quad_tile(wasm(DotForm::CrossedWords), 14, 144, 24, |_| true), (1, 1));
+        assert_eq!(product_tile(wasm(DotForm::Words), [196, 1], 24, 144, |_| true), (4, 2));
+        assert_eq!(quad_tile(wasm(DotForm::CrossedWords), 14, 144, 24, |_| true), (1, 2));
         for isa in Isa::of(Precision::Int8).iter().copied() {
             let forms = [isa.dot_form(), isa.quad_form(), isa.pixel_form()];
             for (form, vectors) in forms.into_iter().flat_map(|form| (1..20).map(move |vectors| (form, vectors))) {
                 let (mr, nv) = product_tile((isa, form), [49, 1], vectors, 64, |_| true);
-                assert!(registers(form, mr * nv, nv, mr) <= isa.registers());
+                assert!(registers(form, mr * nv, nv, mr) <= isa.dot_registers());
                 let (mr, nv) = quad_tile((isa, form), 14, vectors, 16, |_| true);
                 assert!(
                     vectors.is_multiple_of(nv)
-                        && registers(form, QUAD * mr * nv, nv, QUAD * mr) <= isa.registers().max(7)
+                        && registers(form, QUAD * mr * nv, nv, QUAD * mr) <= isa.dot_registers().max(7)
                 );
             }
         }

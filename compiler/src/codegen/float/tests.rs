@@ -284,7 +284,8 @@ fn one_kernel_of_each_family_and_set() {
             stride: [1, 1],
             rows: 2,
             cols: 3,
-            tile: 2,
+            // As `assign_tiles` chooses.
+            tile: if isa.has_few_registers() { 1 } else { 2 },
             a_pixel: lanes,
             c_pixel: lanes,
             c_row: 3 * lanes,
@@ -304,6 +305,9 @@ fn one_kernel_of_each_family_and_set() {
             elementwise(Some(Activation::Relu6)),
             Pool { isa, pixels: 4, channels: lanes + 1, a_pixel: lanes + 1 }.kernel(),
         ];
+        if isa.has_few_registers() {
+            kernels.push(Depthwise { stride: [2, 2], rows: 1, ..depthwise }.kernel());
+        }
         if isa.has_half_vectors() {
             kernels.push(Gemm { lanes: lanes / 2, nv: 1, last: 3, streams: true, ..pointwise }.kernel());
         }

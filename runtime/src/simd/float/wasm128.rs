@@ -86,19 +86,24 @@ pub fn mul(a: Vector, b: Vector) -> Vector {
     f32x4_mul(a, b)
 }
 
-/// `max(v, 0)`; NaN gives 0.
+// LLVM compiles a pseudo-minimum or -maximum to one instruction if its result is used as floats, otherwise to a comparison and a
+// selection. The functions below subtract zero from the result to mark it as floats; LLVM removes the subtraction. With relaxed SIMD,
+// LLVM 22 emits relaxed minima and maxima, whose result for NaN depends on the engine.
+
+/// `max(v, 0)`; without relaxed SIMD, NaN gives 0.
 #[inline]
 #[target_feature(enable = "simd128")]
 pub fn relu(v: Vector) -> Vector {
     // The pseudo-maximum is its first operand unless that is less than the second one.
-    f32x4_pmax(f32x4_splat(0.0), v)
+    f32x4_sub(f32x4_pmax(f32x4_splat(0.0), v), f32x4_splat(0.0))
 }
 
-/// `min(max(v, 0), 6)`; NaN gives 0.
+/// `min(max(v, 0), 6)`; without relaxed SIMD, NaN gives 0.
 #[inline]
 #[target_feature(enable = "simd128")]
 pub fn relu6(v: Vector) -> Vector {
-    f32x4_pmin(f32x4_splat(6.0), relu(v))
+    let positive = f32x4_pmax(f32x4_splat(0.0), v);
+    f32x4_sub(f32x4_pmin(f32x4_splat(6.0), positive), f32x4_splat(0.0))
 }
 
 /// Four pairs of bf16 numbers.
@@ -194,6 +199,7 @@ fn narrow(value: Vector) -> v128 {
     let subnormal = i32x4_eq(v128_and(value, u32x4_splat(0x7f80_0000)), u32x4_splat(0));
     let bits = v128_andnot(value, v128_and(subnormal, u32x4_splat(0x7fff_ffff)));
     let tie = v128_and(u32x4_shr(bits, 16), u32x4_splat(1));
-    let halves = u32x4_shr(u32x4_add(bits, u32x4_add(tie, u32x4_splat(0x7fff))), 16);
-    u16x8_narrow_i32x4(halves, halves)
+    // Signed, because LLVM compiles unsigned narrowing to two more instructions.
+    let halves = i32x4_shr(i32x4_add(bits, i32x4_add(tie, u32x4_splat(0x7fff))), 16);
+    i16x8_narrow_i32x4(halves, halves)
 }

@@ -3,6 +3,10 @@
 //! The input rows include their zero border, so no border code is needed. Weights: `[vector][1 + taps][lanes]`, the
 //! bias first, taps in raster order. The taps are added column by column, so that a loaded vector serves every output
 //! that its column touches and is then dead.
+//!
+//! Tiles of several columns are unrolled. With a tile of one column, the kernel is a loop over the row. Each iteration carries the
+//! partial sums of the next outputs to the following iteration. WebAssembly needs this form: LLVM sinks all multiply-adds of an
+//! unrolled sum to its store, so all inputs of a tile are live at once and V8 spills them.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
@@ -23,7 +27,7 @@ pub struct Depthwise {
     /// Output rows per call, and columns of the whole row.
     pub rows: usize,
     pub cols: usize,
-    /// Maximum columns of a register tile.
+    /// Maximum columns of a register tile; 1 for a loop over the row.
     pub tile: usize,
     /// Elements from one input pixel to the next.
     pub a_pixel: usize,
@@ -42,6 +46,11 @@ impl Depthwise {
         (self.rows - 1) * self.stride[0] + self.kernel[0]
     }
 
+    /// Whether each row is computed in a loop. A single pixel is not: its tile has one column on every instruction set.
+    fn is_loop(&self) -> bool {
+        self.tile == 1 && self.cols > 1
+    }
+
     fn name(&self) -> String {
         let Self { kernel: [kh, kw], stride: [s, _], rows, cols, tile, a_pixel, c_pixel, c_row, vectors, .. } = *self;
         let (epilogue, isa) = (epilogue_name(self.epilogue), self.isa.name());
@@ -54,16 +63,13 @@ impl Depthwise {
 
     pub fn kernel(&self) -> Kernel {
         let name = self.name();
+        let form = match self.is_loop() {
+            true => "each row in a loop".to_owned(),
+            false => format!("in register tiles of {} x {} pixels", self.rows, self.tile.min(self.cols)),
+        };
         let doc = format!(
-            " Depthwise {}x{}, stride {}: {} rows of {} pixels, {} vectors of channels, in register tiles of {} x {} pixels.",
-            self.kernel[0],
-            self.kernel[1],
-            self.stride[0],
-            self.rows,
-            self.cols,
-            self.vectors,
-            self.rows,
-            self.tile.min(self.cols),
+            " Depthwise {}x{}, stride {}: {} rows of {} pixels, {} vectors of channels, {form}.",
+            self.kernel[0], self.kernel[1], self.stride[0], self.rows, self.cols, self.vectors,
         );
         let lanes = self.isa.lanes();
         let taps = self.kernel[0] * self.kernel[1];
@@ -74,14 +80,17 @@ impl Depthwise {
         let at = |tap: usize| affine(tap * lanes, &[("vector", per_vector, self.vectors)]);
         let (bias_at, weights_at) = (at(0), (1..=taps).map(at));
         let mut first = 0;
-        let nests: Vec<_> = near_equal(self.cols, self.tile)
-            .into_iter()
-            .map(|(cols, count)| {
-                let nest = self.nest(first, cols, count, &weights);
-                first += cols * count;
-                nest
-            })
-            .collect();
+        let nests: Vec<_> = match self.is_loop() {
+            true => (0..self.rows).map(|row| self.row(row, &weights)).collect(),
+            false => near_equal(self.cols, self.tile)
+                .into_iter()
+                .map(|(cols, count)| {
+                    let nest = self.nest(first, cols, count, &weights);
+                    first += cols * count;
+                    nest
+                })
+                .collect(),
+        };
         let body = repeat(
             "vector",
             self.vectors,
@@ -149,5 +158,53 @@ impl Depthwise {
             quote!(#(#taps)* #(#done)*)
         });
         quote!(#(#starts)* #(#columns)*)
+    }
+
+    /// Returns the loop that computes a row of outputs. When an iteration starts, `c0` is the partial sum of its output, and the sums
+    /// after it are those of the next outputs, over the columns loaded so far. The last sum starts in the iteration, at the bias.
+    ///
+    /// The stride is at most the width of the window.
+    fn row(&self, row: usize, weights: &[Ident]) -> TokenStream {
+        let ([kh, kw], [sh, sw], lanes) = (self.kernel, self.stride, self.isa.lanes());
+        let at = |first: usize| affine(first, &[("vector", lanes, self.vectors)]);
+        let (from, to) = (at(0), at(row * self.c_row));
+        let (rows, index) = (idents("a", kh), (0..kh).map(|ky| lit(row * sh + ky)));
+        let sums = idents("c", (kw - 1) / sw + 1);
+        // Multiply-adds of one input column, counted from the first column of the window of `c0`.
+        let column = |column: usize| {
+            let taps = rows.iter().enumerate().map(|(ky, input)| {
+                let at = lit(column * self.a_pixel);
+                let uses = sums.iter().enumerate().filter_map(|(output, sum)| {
+                    let kx = column.checked_sub(output * sw).filter(|kx| *kx < kw)?;
+                    let weight = &weights[ky * kw + kx];
+                    Some(quote!(#sum = fma(x, #weight, #sum);))
+                });
+                quote!(let x = load(#input, #at); #(#uses)*)
+            });
+            quote!(#(#taps)*)
+        };
+        let columns: Vec<_> = (0..kw).map(column).collect();
+        let (before, within) = columns.split_at(kw - sw);
+        let (first, next) = (&sums[0], &sums[1..]);
+        let (started, last) = sums.split_at(sums.len() - 1);
+        let previous = &sums[..next.len()];
+        let value = activate(self.epilogue.activation, quote!(#first));
+        let written = Vectors { lanes, element: self.output };
+        let store = written.store(quote!(&mut c), quote!(0), value, lanes);
+        let (cols, step, pixel) = (lit(self.cols), lit(sw * self.a_pixel), lit(self.c_pixel));
+        quote!({
+            #(let #rows = a[#index].at(#from);)*
+            let mut c = c.at(#to);
+            #(let mut #started = b;)*
+            #(#before)*
+            for pixel in 0..rt::unseen(#cols) {
+                #(let #rows = #rows.at(pixel * #step);)*
+                let mut c = c.at(pixel * #pixel);
+                #(let mut #last = b;)*
+                #(#within)*
+                #store
+                #(#previous = #next;)*
+            }
+        })
     }
 }
