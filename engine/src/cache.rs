@@ -1,6 +1,6 @@
-//! Cache of compiled networks, by a hash of all their inputs.
+//! Cache of compiled networks, by a hash of all their inputs. Its subfolder `packed` holds [packed weights](crate::shared).
 //!
-//! Each file has a checksum file, because loading a truncated or damaged library could crash the process.
+//! Each compiled file has a checksum file, because loading a truncated or damaged library could crash the process.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,11 @@ impl Cache {
     pub(crate) fn work(&self) -> Result<Folder> {
         std::fs::create_dir_all(&self.folder).map_err(|cause| Error::io("create", &self.folder, &cause))?;
         Folder::new(&self.folder, ".building-").map_err(|cause| Error::io("write into", &self.folder, &cause))
+    }
+
+    /// Returns the folder of shared packed weights, which may not exist.
+    pub(crate) fn packed(&self) -> PathBuf {
+        self.folder.join("packed")
     }
 
     /// Returns the runtime as an `rlib`, compiled if the cache does not hold it.

@@ -22,6 +22,7 @@ mod caller;
 mod callers;
 #[cfg(test)]
 mod carried;
+mod chain;
 mod classifier;
 mod error;
 mod file;
@@ -32,6 +33,7 @@ pub mod parallel;
 mod program;
 mod progress;
 pub mod rustc;
+mod shared;
 mod source;
 pub mod source_text;
 pub mod standalone;

@@ -2,12 +2,9 @@
 
 use mbvc_compiler::target::IsaFacts;
 use mbvc_compiler::{Compiled, Program};
-use mbvc_runtime::{Isa, Numerics, Packing, Weights};
+use mbvc_runtime::{Isa, Numerics, Packing, Weights, packed_in_memory};
 
 use crate::error::{Error, Result};
-
-/// Alignment of packed files in bytes.
-const LINE: usize = 64;
 
 /// Packs weights for one of a network's programs, in `numerics` if its instruction set has kernels for them. Returns
 /// the packed file and its numerics.
@@ -28,16 +25,10 @@ pub fn pack(
     let container = weights.container();
     program.with_plan(|plan| {
         let packing = Packing { network: &compiled.spec.name, needs, plan, isa, numerics };
-        let bytes = packing.file_bytes(&container);
-        // The packer writes whole cache lines, which are aligned.
-        let mut memory = vec![0; bytes + LINE];
-        let start = memory.as_ptr().align_offset(LINE);
-        let file = memory.get_mut(start..start + bytes).unwrap_or_default();
-        packing.pack(&container, file).map_err(|cause| {
+        let pack = |file: &mut [u8]| packing.pack(&container, file);
+        let file = packed_in_memory(packing.file_bytes(&container), pack).map_err(|cause| {
             Error::new(format!("{} cannot be packed: {cause}", weights.source().unwrap_or("the weights file")))
         })?;
-        memory.drain(..start);
-        memory.truncate(bytes);
-        Ok((memory, numerics))
+        Ok((file, numerics))
     })
 }

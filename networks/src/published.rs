@@ -1,11 +1,10 @@
 //! Networks whose weights are published, at fusion level `block`: those of TensorFlow, `keras.applications` and torchvision.
 
-use mbvc::errors::ModelError;
-use mbvc::{Isa, Network, Weights};
+use mbvc::Network;
 use mbvc_compiler::SourceFile;
 use mbvc_compiler::spec::{self, DEFAULT_ROUNDING, Fusion, NetworkSpec, Overrides, Precision, Preprocessing, Words};
 
-use super::{Build, SPEC, SPEC_NAME};
+use super::{Carried, SPEC, SPEC_NAME};
 
 const TORCHVISION: &str = include_str!("../specs/v2_torchvision.yaml");
 
@@ -46,14 +45,21 @@ mod torchvision {
 }
 
 /// Implements [`super::find`].
-pub fn find(spec: &NetworkSpec, fusion: Fusion) -> Option<Build> {
-    macro_rules! builds {
-        ($publisher:ident $precision:ident) => {
-            |weights, isa| {
-                use $publisher::$precision::MobileNetV2 as Found;
-                build(Found::with_isa, Found::new, weights, isa)
+pub fn find(spec: &NetworkSpec, fusion: Fusion) -> Option<Carried> {
+    macro_rules! carried {
+        ($publisher:ident $precision:ident) => {{
+            use $publisher::$precision::MobileNetV2 as Found;
+            Carried {
+                info: Found::INFO,
+                build: |weights, isa| match isa {
+                    Some(isa) => Found::with_isa(weights, isa).map(boxed),
+                    None => Found::new(weights).map(boxed),
+                },
+                packed_bytes_for: Found::packed_bytes_for,
+                pack: Found::pack,
+                from_packed: |file| Found::from_packed(file).map(boxed),
             }
-        };
+        }};
     }
     let is = |text: &str, classes: &str| {
         let mut overrides = Overrides::new(Words::Macro);
@@ -61,32 +67,23 @@ pub fn find(spec: &NetworkSpec, fusion: Fusion) -> Option<Build> {
         let published = spec::parse_with(&SourceFile::new(SPEC_NAME, text), &overrides);
         published.is_ok_and(|published| essence(&published) == essence(spec))
     };
-    let found: Build = match spec.precision {
+    let found = match spec.precision {
         _ if fusion != Fusion::Block => return None,
-        Precision::F32 if is(SPEC, "1001") => builds!(tensorflow float),
-        Precision::Bf16 if is(SPEC, "1001") => builds!(tensorflow bf16),
-        Precision::Int8 if is(SPEC, "1001") => builds!(tensorflow int8),
-        Precision::Uint8 if is(SPEC, "1001") => builds!(tensorflow uint8),
-        Precision::F32 if is(SPEC, "1000") => builds!(keras float),
-        Precision::Int8 if is(SPEC, "1000") => builds!(keras int8),
-        Precision::F32 if is(TORCHVISION, "1000") => builds!(torchvision float),
-        Precision::Int8 if is(TORCHVISION, "1000") => builds!(torchvision int8),
+        Precision::F32 if is(SPEC, "1001") => carried!(tensorflow float),
+        Precision::Bf16 if is(SPEC, "1001") => carried!(tensorflow bf16),
+        Precision::Int8 if is(SPEC, "1001") => carried!(tensorflow int8),
+        Precision::Uint8 if is(SPEC, "1001") => carried!(tensorflow uint8),
+        Precision::F32 if is(SPEC, "1000") => carried!(keras float),
+        Precision::Int8 if is(SPEC, "1000") => carried!(keras int8),
+        Precision::F32 if is(TORCHVISION, "1000") => carried!(torchvision float),
+        Precision::Int8 if is(TORCHVISION, "1000") => carried!(torchvision int8),
         _ => return None,
     };
     Some(found)
 }
 
-/// Implements [`Build`] for a generated type.
-fn build<N: Network + 'static>(
-    with_isa: fn(&Weights, Isa) -> Result<N, ModelError>,
-    new: fn(&Weights) -> Result<N, ModelError>,
-    weights: &Weights,
-    isa: Option<Isa>,
-) -> Result<Box<dyn Network>, ModelError> {
-    Ok(Box::new(match isa {
-        Some(isa) => with_isa(weights, isa)?,
-        None => new(weights)?,
-    }))
+fn boxed(network: impl Network + 'static) -> Box<dyn Network> {
+    Box::new(network)
 }
 
 /// Returns the part of the spec that the generated kernels depend on: without names, lines, values that commands choose, and

@@ -2,6 +2,7 @@
 #![cfg(feature = "carry")]
 
 use mbvc::weights::Padding;
+use mbvc::{Network, Unobserved};
 use mbvc_compiler::spec::{self, Fusion, NetworkSpec, Overrides, Words};
 use mbvc_compiler::{SourceFile, compile};
 use mbvc_networks::{SPEC, find};
@@ -49,6 +50,37 @@ fn other_networks_are_not_found() {
     assert!(find(&parse(TORCHVISION, &[("precision", "bf16")]), Fusion::Block).is_none());
 }
 
+#[test]
+fn networks_run_on_packed_weights_in_place() {
+    for precision in ["f32", "bf16", "int8", "uint8"] {
+        let given = overrides(&[("precision", precision)]);
+        let file = SourceFile::new("other.yaml", SPEC);
+        let network = find(&spec::parse_with(&file, &given).unwrap(), Fusion::Block).unwrap();
+        let compiled = compile(&file, &given).unwrap();
+        let parameters = compiled.parameters();
+        let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
+        let weights = mbvc::Weights::random(tensors, compiled.conventions(), 1).unwrap();
+        let expected = (network.build)(&weights, None).unwrap();
+
+        let (container, isa) = (weights.container(), expected.isa());
+        let bytes = (network.packed_bytes_for)(&container, isa).unwrap();
+        let memory = Box::leak(vec![0; bytes + 64].into_boxed_slice());
+        let start = memory.as_ptr().align_offset(64);
+        let packed = &mut memory[start..start + bytes];
+        (network.pack)(&container, isa, packed).unwrap();
+        let found = (network.from_packed)(packed).unwrap();
+
+        let logits = |network: &dyn Network| {
+            let info = network.info();
+            let image: Vec<u8> = (0..info.input.iter().product()).map(|at: usize| (at * at % 251) as u8).collect();
+            let (mut scratch, mut logits) = (vec![0.0; info.scratch_bytes / 4], vec![f32::NAN; info.classes]);
+            network.run_pixels_into(&mut scratch, &image, &mut logits, &mut Unobserved).unwrap();
+            logits
+        };
+        assert_eq!(logits(&*found), logits(&*expected), "{precision}");
+    }
+}
+
 /// The padding of the found network is that of the spec.
 #[test]
 fn each_publisher_has_a_network_of_its_own() {
@@ -62,7 +94,7 @@ fn each_publisher_has_a_network_of_its_own() {
         let parameters = compiled.parameters();
         let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
         let weights = mbvc::Weights::random(tensors, compiled.conventions(), 1).unwrap();
-        let network = find(&spec, Fusion::Block).unwrap()(&weights, None).unwrap();
+        let network = (find(&spec, Fusion::Block).unwrap().build)(&weights, None).unwrap();
         assert_eq!((network.info().classes, network.info().conventions.padding), expected);
         assert_eq!(network.info().name, "MobileNetV2");
     }

@@ -318,8 +318,8 @@ def load(path: Path, *, isa: str | None = None, keep_weights: bool = True) -> Mo
     Args:
         path: The model file.
         isa: Instruction set. Default: the best of this processor.
-        keep_weights: Also keep the weights in the file's layout, which saving and pickling require. Without them a worker process
-            needs less memory.
+        keep_weights: Also keep the weights in the file's layout, which saving and pickling require. With ``False``, a process
+            needs less memory, and all processes map the packed weights from one file in the cache folder, which must be on a local disk.
 
     Raises:
         Error: The file is damaged, or was compiled for another platform or by another version.

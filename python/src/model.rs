@@ -50,7 +50,7 @@ impl Model {
         let isa = isa_of(isa.as_deref())?;
         interruptible(py, move || {
             let bundle = opened(&weights, spec.as_deref(), overrides)?;
-            Ok(Self::new(bundle, isa, &Reporter(progress))?)
+            Ok(Self::new(bundle, isa, true, &Reporter(progress))?)
         })
     }
 
@@ -66,7 +66,7 @@ impl Model {
         let isa = isa_of(isa.as_deref())?;
         interruptible(py, move || {
             let Found { bundle, facts, notes } = import::read(&path, &options)?;
-            Ok(Self { found: (facts, notes), ..Self::new(bundle, isa, &Reporter(progress))? })
+            Ok(Self { found: (facts, notes), ..Self::new(bundle, isa, true, &Reporter(progress))? })
         })
     }
 
@@ -230,13 +230,20 @@ impl Model {
 }
 
 impl Model {
-    fn new(bundle: Bundle, isa: Option<Isa>, progress: &Reporter) -> Result<Self> {
-        // SAFETY: whoever calls `mbvc.load` or `mbvc.loads`, or unpickles a model, vouches for the bytes, as the documentation
-        // requires; other bundles have no library.
-        let network = unsafe { bundle.network(isa, progress)? };
+    /// Binds the weights of a bundle to its network. If `keep` is not set, the model drops the bundle and shares its packed weights
+    /// with other processes.
+    fn new(bundle: Bundle, isa: Option<Isa>, keep: bool, progress: &Reporter) -> Result<Self> {
+        // SAFETY: whoever calls `mbvc.load` or `mbvc.loads`, or unpickles a model, vouches for the bytes, and with
+        // `keep_weights=False` for the cache folder, as the documentation requires; other bundles have no library.
+        let network = unsafe {
+            match keep {
+                true => bundle.network(isa, progress)?,
+                false => bundle.shared_network(isa, progress)?,
+            }
+        };
         let classifier = Classifier::new(network, &bundle.weights);
         let source = bundle.source.clone();
-        let bundle = Some(Arc::new(bundle));
+        let bundle = keep.then(|| Arc::new(bundle));
         Ok(Self { classifier, source, bundle, callers: Callers::default(), found: Default::default() })
     }
 
@@ -248,10 +255,7 @@ impl Model {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let is_complete = bundle.is_complete();
-        let restore = move || {
-            let model = Self::new(bundle, isa, &Reporter(progress))?;
-            Ok(if keep { model } else { Self { bundle: None, ..model } })
-        };
+        let restore = move || Ok(Self::new(bundle, isa, keep, &Reporter(progress))?);
         // Nothing is compiled, so no new thread is needed: the allocator would keep its memory.
         if is_complete { py.detach(restore) } else { interruptible(py, restore) }
     }

@@ -112,6 +112,35 @@ def test_threads_that_cannot_be_started_are_an_error(int8, photographs, tmp_path
     assert count == "4"
 
 
+WORKER = """
+import mbvc, sys
+model = mbvc.load(sys.argv[1], keep_weights=False)
+print({line.split()[-1] for line in open('/proc/self/maps') if line.endswith('.weights\\n')})
+print(model.classify(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/maps")
+def test_workers_share_packed_weights(int8, photographs, tmp_path):
+    path, cache = tmp_path / "model.mbvc", tmp_path / "cache"
+    int8.save(path)
+    expected = repr(int8.classify(photographs[0]))
+
+    def worker(folder):
+        environment = {**os.environ, "MBVC_CACHE": str(folder)}
+        ran = subprocess.run([sys.executable, "-c", WORKER, path, photographs[0]], capture_output=True, text=True, env=environment)
+        assert ran.returncode == 0, ran.stderr
+        mapped, found = ran.stdout.splitlines()
+        assert found == expected
+        return mapped
+
+    first, second = worker(cache), worker(cache)
+    [stored] = (cache / "packed").glob("*.weights")
+    assert first == second == repr({str(stored)})
+    # The parent is a regular file, so the cache folder cannot be created.
+    assert worker(path / "cache") == "set()"
+
+
 def command(*arguments, **options):
     return subprocess.run([sys.executable, "-m", "mbvc", *arguments], capture_output=True, text=True, **options)
 

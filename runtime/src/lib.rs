@@ -64,6 +64,8 @@ pub use formats::container::{
     Shape, TensorRule, TensorView,
 };
 pub use formats::json::{JsonRule, JsonStr};
+#[cfg(feature = "alloc")]
+pub use formats::packed::packed_in_memory;
 pub use formats::packed::{PackedError, PackedHeader, PackedText, Packing, from_packed, pack_file, packed_file_bytes};
 pub use isa::{Detected, Isa, IsaError, choose};
 pub use lazy::Lazy;

@@ -23,8 +23,9 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 use crate::cache::{Cache, hex};
 use crate::error::{Error, Result};
 use crate::library::Library;
-use crate::program::{Program, describe};
+use crate::program::{Program, Unbound, describe};
 use crate::progress::Progress;
+use crate::shared;
 use crate::source::{Source, module};
 use manifest::{Entry, FORMAT, LibraryEntry, Manifest};
 
@@ -171,14 +172,36 @@ impl Bundle {
     /// # Safety
     /// The library is machine code: the bytes that the bundle was read from must come from a trusted source.
     pub unsafe fn network(&self, isa: Option<Isa>, progress: &dyn Progress) -> Result<Box<dyn Network>> {
+        // SAFETY: the caller's guarantee.
+        unsafe { self.unbound(isa, progress) }?.build(&self.weights, isa)
+    }
+
+    /// Like [`network`](Self::network), but maps the packed weights from a file in the cache, so that all processes that run the
+    /// model share one copy. If the cache is not usable, packs them into private memory.
+    ///
+    /// # Errors
+    /// As `network`.
+    ///
+    /// # Safety
+    /// As `network`. In addition, nothing but mbvc may write in the cache folder, and it must be on a local disk: a mapped file that
+    /// shrinks or disappears ends the process.
+    pub unsafe fn shared_network(&self, isa: Option<Isa>, progress: &dyn Progress) -> Result<Box<dyn Network>> {
+        // SAFETY: the caller's guarantee.
+        let unbound = unsafe { self.unbound(isa, progress) }?;
+        let shared = || shared::network(&Cache::open().ok()?, &unbound, &self.weights, isa);
+        shared().map_or_else(|| unbound.build(&self.weights, isa), Ok)
+    }
+
+    /// Returns the network without weights: that of the library, one that this binary carries, or one that is compiled now.
+    ///
+    /// # Safety
+    /// As [`network`](Self::network).
+    unsafe fn unbound(&self, isa: Option<Isa>, progress: &dyn Progress) -> Result<Unbound> {
         match &self.library {
             // SAFETY: the caller guarantees that the library can be trusted; it was checked to be complete, and compiled with
             // this version's driver.
-            Some(library) => Ok(Box::new(unsafe { Library::from_bytes(library)? }.build(&self.weights, isa)?)),
-            None => {
-                let program = Program::find(&self.source, self.source.spec.fusion, isa, None)?;
-                program.build(&self.weights, isa, progress)
-            }
+            Some(library) => unsafe { Library::from_bytes(library) }.map(Unbound::Library),
+            None => Program::find(&self.source, self.source.spec.fusion, isa, None)?.unbound(&self.weights, progress),
         }
     }
 }

@@ -18,15 +18,15 @@ pub extern "C" fn mbvc_network(sink: Sink, context: *mut c_void) {
 /// Passes the facts of a model to `sink`.
 ///
 /// # Safety
-/// `model` must come from `mbvc_build` and must not have been freed.
+/// `model` must be a model of this library that has not been freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_model(model: *const Generated, sink: Sink, context: *mut c_void) {
-    // SAFETY: the caller guarantees that `model` comes from `mbvc_build` and has not been freed.
+    // SAFETY: the caller guarantees that `model` has not been freed.
     let facts = facts::of_model(unsafe { &*model });
     sink(context, facts.as_ptr(), facts.len());
 }
 
-/// Bytes that the caller lends for one call.
+/// Bytes that the caller lends.
 #[repr(C)]
 pub struct Bytes {
     start: *const u8,
@@ -66,6 +66,44 @@ pub unsafe extern "C" fn mbvc_build(
         };
         built.map_err(|error| error.to_string())
     });
+    boxed(built, sink, context)
+}
+
+/// Packs the weights file in `weights` for the instruction set with the name `isa`, and passes the packed file to `sink`; returns
+/// `false` if that fails.
+///
+/// # Safety
+/// `weights` and `isa` must be readable for their lengths during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mbvc_pack(weights: Bytes, isa: Bytes, sink: Sink, context: *mut c_void) -> bool {
+    // SAFETY: the caller guarantees that both are readable for their lengths during this call.
+    let (weights, isa) = unsafe { (weights.get(), isa.get()) };
+    let pack = || {
+        let isa = rt::Isa::from_name(std::str::from_utf8(isa).ok()?)?;
+        let container = rt::Container::parse(weights).ok()?;
+        let bytes = Generated::packed_bytes_for(&container, isa)?;
+        rt::packed_in_memory(bytes, |file| Generated::pack(&container, isa, file)).ok()
+    };
+    let packed = pack();
+    if let Some(file) = &packed {
+        sink(context, file.as_ptr(), file.len());
+    }
+    packed.is_some()
+}
+
+/// Builds a model from packed weights, which it uses in place. If that fails, passes the reason to `sink` and returns null.
+///
+/// # Safety
+/// `packed` must be readable for its length, and unchanged, until the process ends.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mbvc_from_packed(packed: Bytes, sink: Sink, context: *mut c_void) -> *mut Generated {
+    // SAFETY: the caller guarantees that the bytes are readable and unchanged until the process ends.
+    let packed: &'static [u8] = unsafe { std::slice::from_raw_parts(packed.start, packed.length) };
+    boxed(Generated::from_packed(packed).map_err(|error| error.to_string()), sink, context)
+}
+
+/// Moves a model to the heap and returns its address. On an error, passes the reason to `sink` and returns null.
+fn boxed(built: Result<Generated, String>, sink: Sink, context: *mut c_void) -> *mut Generated {
     match built {
         Ok(model) => Box::into_raw(Box::new(model)),
         Err(reason) => {
@@ -78,10 +116,10 @@ pub unsafe extern "C" fn mbvc_build(
 /// Frees a model.
 ///
 /// # Safety
-/// `model` must come from `mbvc_build` and must not be used again.
+/// `model` must be a model of this library that has not been freed, and must not be used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_free(model: *mut Generated) {
-    // SAFETY: the caller guarantees that `model` comes from `mbvc_build`, which returned a `Box`, and is not used again.
+    // SAFETY: every model of this library is a `Box`; the caller guarantees that it has not been freed and is not used again.
     drop(unsafe { Box::from_raw(model) });
 }
 
@@ -116,7 +154,7 @@ impl rt::Observer for &Watcher {
 /// Runs one call on an image of floats. The caller has checked the lengths; returns `false` if one is wrong.
 ///
 /// # Safety
-/// `model` must come from `mbvc_build` and must not have been freed; the slices must be valid for their lengths and
+/// `model` must be a model of this library that has not been freed; the slices must be valid for their lengths and
 /// disjoint; `watcher` must be valid, and its functions must take its context.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_run(
@@ -175,7 +213,7 @@ pub unsafe extern "C" fn mbvc_run_pixels(
 /// Computes the pooled vector of an image of pixels. The caller has checked the lengths; returns `false` if one is wrong.
 ///
 /// # Safety
-/// `model` must come from `mbvc_build` and must not have been freed; the slices must be valid for their lengths and disjoint.
+/// `model` must be a model of this library that has not been freed; the slices must be valid for their lengths and disjoint.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_embed_pixels(
     model: *const Generated,

@@ -3,15 +3,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::sync::OnceLock;
 
 use libloading::{Library, Symbol};
 use mbvc_runtime::NetworkInfo;
 use sha2::{Digest, Sha256};
 
 use super::facts::{self, NetworkFacts, Tables};
-use super::{Build, Describe, DescribeModel, Embed, Free, Run, collect};
+use super::{Build, Describe, DescribeModel, Embed, Free, FromPacked, Pack, Run, collect};
 use crate::cache::hex;
+use crate::chain::Chain;
 use crate::error::{Error, Result};
 use crate::temporary::Folder;
 
@@ -19,6 +19,8 @@ use crate::temporary::Folder;
 pub struct Functions {
     pub model: DescribeModel,
     pub build: Build,
+    pub pack: Pack,
+    pub from_packed: FromPacked,
     pub free: Free,
     pub run: Run<f32>,
     pub run_pixels: Run<u8>,
@@ -90,6 +92,8 @@ impl Loaded {
             let functions = Functions {
                 model: *library.get(b"mbvc_model\0").map_err(fail)?,
                 build: *library.get(b"mbvc_build\0").map_err(fail)?,
+                pack: *library.get(b"mbvc_pack\0").map_err(fail)?,
+                from_packed: *library.get(b"mbvc_from_packed\0").map_err(fail)?,
                 free: *library.get(b"mbvc_free\0").map_err(fail)?,
                 run: *library.get(b"mbvc_run\0").map_err(fail)?,
                 run_pixels: *library.get(b"mbvc_run_pixels\0").map_err(fail)?,
@@ -106,55 +110,13 @@ impl Loaded {
         Ok(LOADED.push(Self { key: key.to_owned(), functions, facts, tables: Tables::default(), _library: library }))
     }
 
+    /// Returns an identifier of the code.
+    pub fn key(&self) -> String {
+        self.key.to_string_lossy().into_owned()
+    }
+
     /// Returns the facts of the network.
     pub fn info(&'static self) -> &'static NetworkInfo {
         facts::info(&self.facts, &self.tables)
-    }
-}
-
-/// An append-only list, whose items live as long as the list.
-struct Chain<T>(OnceLock<Box<(T, Self)>>);
-
-impl<T> Chain<T> {
-    const fn new() -> Self {
-        Self(OnceLock::new())
-    }
-
-    fn push(&self, value: T) -> &T {
-        let mut value = Some(value);
-        let mut at = self;
-        loop {
-            let link = || Box::new((value.take().expect("is moved into one link only"), Self::new()));
-            let (item, rest) = &**at.0.get_or_init(link);
-            if value.is_none() {
-                return item;
-            }
-            at = rest;
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        std::iter::successors(self.0.get(), |link| link.1.0.get()).map(|link| &link.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Chain;
-
-    #[test]
-    fn items_stay_where_they_are() {
-        let chain = Chain::new();
-        let first = chain.push(1);
-        std::thread::scope(|scope| {
-            for value in 2..6 {
-                let chain = &chain;
-                scope.spawn(move || assert_eq!(*chain.push(value), value));
-            }
-        });
-        let mut all: Vec<i32> = chain.iter().copied().collect();
-        assert_eq!((all[0], chain.iter().next().map(std::ptr::from_ref)), (1, Some(std::ptr::from_ref(first))));
-        all.sort_unstable();
-        assert_eq!(all, [1, 2, 3, 4, 5]);
     }
 }

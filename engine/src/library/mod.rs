@@ -24,7 +24,7 @@ use loaded::Loaded;
 type Context = *mut c_void;
 type Sink = extern "C" fn(Context, *const u8, usize);
 
-/// Bytes that are lent to the library for one call.
+/// Bytes that are lent to the library.
 #[repr(C)]
 struct Bytes {
     start: *const u8,
@@ -53,6 +53,9 @@ enum Opaque {}
 type Describe = unsafe extern "C" fn(Sink, Context);
 type DescribeModel = unsafe extern "C" fn(*const Opaque, Sink, Context);
 type Build = unsafe extern "C" fn(weights: Bytes, source: Bytes, isa: Bytes, Sink, Context) -> *mut Opaque;
+type Pack = unsafe extern "C" fn(weights: Bytes, isa: Bytes, Sink, Context) -> bool;
+/// Binds packed weights, which must stay readable and unchanged until the process ends.
+type FromPacked = unsafe extern "C" fn(packed: Bytes, Sink, Context) -> *mut Opaque;
 type Free = unsafe extern "C" fn(*mut Opaque);
 /// Runs on an image of floats, or of pixels.
 type Run<T> =
@@ -94,6 +97,11 @@ impl Library {
         unsafe { Loaded::from_bytes(bytes) }.map(Self)
     }
 
+    /// Returns an identifier of the code.
+    pub(crate) fn key(&self) -> String {
+        self.0.key()
+    }
+
     /// Returns the facts of the network.
     pub fn info(&self) -> &'static NetworkInfo {
         self.0.info()
@@ -113,8 +121,33 @@ impl Library {
         let mut reason = Vec::new();
         // SAFETY: the three slices live through the call; the sink's context is a `Vec<u8>`.
         let model = unsafe { (self.0.functions.build)(bytes, source, isa, collect, (&raw mut reason).cast()) };
+        self.model(model, &reason)
+    }
+
+    /// Returns the weights packed for an instruction set, or `None` if they cannot be packed.
+    pub fn pack(&self, weights: &Weights, isa: Isa) -> Option<Vec<u8>> {
+        let [bytes, isa] = [weights.as_bytes(), isa.name().as_bytes()].map(Bytes::new);
+        let mut packed = Vec::new();
+        // SAFETY: both slices live through the call; the sink's context is a `Vec<u8>`.
+        let done = unsafe { (self.0.functions.pack)(bytes, isa, collect, (&raw mut packed).cast()) };
+        done.then_some(packed)
+    }
+
+    /// Binds packed weights to the network, which uses them in place.
+    ///
+    /// # Errors
+    /// If they are damaged, or were packed for another network or for an instruction set that this processor does not support.
+    pub fn bind_packed(&self, packed: &'static [u8]) -> Result<Model> {
+        let mut reason = Vec::new();
+        // SAFETY: the weights live as long as the process; the sink's context is a `Vec<u8>`.
+        let model = unsafe { (self.0.functions.from_packed)(Bytes::new(packed), collect, (&raw mut reason).cast()) };
+        self.model(model, &reason)
+    }
+
+    /// Wraps a model that the library returned. If there is none, returns an error with the reason.
+    fn model(&self, model: *mut Opaque, reason: &[u8]) -> Result<Model> {
         let Some(model) = NonNull::new(model) else {
-            return Err(Error::new(String::from_utf8_lossy(&reason)));
+            return Err(Error::new(String::from_utf8_lossy(reason)));
         };
         let mut encoded = Vec::new();
         // SAFETY: the model is alive; the sink's context is a `Vec<u8>`.
@@ -122,7 +155,7 @@ impl Library {
         match ModelFacts::decode(&encoded) {
             Ok(facts) => Ok(Model { library: self.0, model, facts }),
             Err(cause) => {
-                // SAFETY: the model comes from `build` and is not used after.
+                // SAFETY: the model comes from this library and is not used afterwards.
                 unsafe { (self.0.functions.free)(model.as_ptr()) };
                 Err(Error::new(format!("cannot read the description of the compiled model: {cause}")))
             }
@@ -144,7 +177,7 @@ unsafe impl Sync for Model {}
 
 impl Drop for Model {
     fn drop(&mut self) {
-        // SAFETY: the model comes from `build` and is not used after.
+        // SAFETY: the model comes from this library and is not used afterwards.
         unsafe { (self.library.functions.free)(self.model.as_ptr()) }
     }
 }

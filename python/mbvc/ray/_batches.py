@@ -32,11 +32,32 @@ def opened(model: ModelSource) -> Model:
     return opened(ray.get(model))
 
 
+#: Parameters of glibc's `mallopt`.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+#: Upper limits of glibc's dynamic thresholds, in bytes.
+TRIM_LIMIT, MMAP_LIMIT = 64 << 20, 32 << 20
+#: Environment variables that set the thresholds. If one is set, they are not changed.
+MALLOC_VARIABLES = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
+
+
 def release_memory() -> None:
-    """Returns freed memory to the system. A pool keeps workers for long, and glibc keeps the memory of decoded pictures."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(ctypes.c_size_t(0))
+    """Returns freed memory to the operating system, including the calling thread's malloc arena.
+
+    Pools keep workers alive for a long time, and glibc keeps the memory of decoded pictures. Sets thresholds of the whole process.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is None or not hasattr(libc, "malloc_trim"):
+        return
+    libc.malloc_trim(ctypes.c_size_t(0))
+    if any(name in os.environ for name in MALLOC_VARIABLES):
+        return
+    # `malloc_trim` does not shrink the arena of a thread. Freeing a block of at least 64 KiB in it does.
+    libc.malloc.restype = ctypes.c_void_p
+    libc.mallopt(M_TRIM_THRESHOLD, 0)
+    libc.free(ctypes.c_void_p(libc.malloc(ctypes.c_size_t(1 << 16))))
+    # `mallopt` turns off the dynamic thresholds. These values keep memory for reuse during the next batch.
+    libc.mallopt(M_MMAP_THRESHOLD, MMAP_LIMIT)
+    libc.mallopt(M_TRIM_THRESHOLD, TRIM_LIMIT)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,9 @@
 """The callable classes, without a cluster."""
 
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -48,3 +52,38 @@ def test_several_classes_and_kept_columns(int8, photographs):
     assert found.column("label").to_pylist() == ["truth"] and found.column("found_label")[0].as_py() is not None
     with pytest.raises(ValueError, match="at least 1"):
         Classifier(int8, top=0)
+
+
+FREED_IN_A_THREAD = """
+import ctypes, threading
+from mbvc.ray._batches import release_memory
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+
+
+def private():
+    [line] = [line for line in open("/proc/self/status") if line.startswith("RssAnon:")]
+    return int(line.split()[1])
+
+
+def work():
+    release_memory()
+    block = libc.malloc(ctypes.c_size_t(8 << 20))
+    ctypes.memset(block, 1, 8 << 20)
+    libc.free(ctypes.c_void_p(block))
+    kept = private()
+    release_memory()
+    print(kept - private())
+
+
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="tests the allocator of glibc")
+def test_memory_that_a_thread_freed_is_released():
+    ran = subprocess.run([sys.executable, "-c", FREED_IN_A_THREAD], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) > 7 << 10, f"released only {ran.stdout.strip()} kB"

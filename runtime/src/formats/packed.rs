@@ -355,6 +355,21 @@ pub fn pack_file<P: Plan + 'static>(
     packing(info, plan, isa)?.pack(weights, file)
 }
 
+/// Calls `pack` on `bytes` zeroed bytes, aligned to 64, and returns a copy of them.
+///
+/// # Errors
+/// If `pack` fails.
+#[cfg(feature = "alloc")]
+pub fn packed_in_memory<E>(
+    bytes: usize,
+    pack: impl FnOnce(&mut [u8]) -> Result<(), E>,
+) -> Result<alloc::vec::Vec<u8>, E> {
+    let mut lines = crate::scratch::Pages::zeroed(bytes.div_ceil(LINE));
+    let file = &mut crate::scratch::bytes_mut(&mut lines)[..bytes];
+    pack(file)?;
+    Ok(file.to_vec())
+}
+
 /// Returns a model that uses `file` in place.
 ///
 /// # Errors
