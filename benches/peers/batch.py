@@ -2,8 +2,9 @@
 
 The Ray job reads Parquet files of encoded images and runs one class of each engine with `map_batches`. `python -m mbvc.ray` is a job
 whose workers read the files themselves. All engines have as many workers, and take turns. The transforms of torchvision are
-measured if it is installed. A job without an engine shows Ray's own time, and the memory of a worker that does nothing. The memory
-is the largest private memory of a worker after a batch: that of Ray's object store is shared.
+measured if it is installed. A job without an engine shows Ray's own time, and the memory of a worker that does nothing. Memory is the
+growth of a worker's private memory since its start, minus that of a worker without an engine: after a batch, and at its peak (medians
+of the batches). Separate jobs measure it, which are not timed. Ray's object store and mapped files are shared and are not counted.
 """
 import importlib.util
 import io
@@ -12,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -28,6 +30,8 @@ NONE = "none"
 OTHERS = {"classify_batch": "mbvc int8, `classify_batch` without Ray", "program": "mbvc int8, `python -m mbvc.ray`"}
 #: Images that a worker is given at a time.
 BATCH = 32
+#: Memory figures of a batch: at its end, and the peak of the samples.
+MEMORY = ["after", "peak"]
 
 
 def install() -> None:
@@ -67,40 +71,66 @@ def private() -> float:
     return float("nan")
 
 
-class Mbvc:
-    """Workers of `mbvc.ray.Classifier`."""
+class Worker:
+    """Base class of the workers. Samples the private memory of the process if `watched` is set."""
 
-    def __init__(self, model: str):
-        from mbvc.ray import Classifier
+    def __init__(self, model: str, watched: bool):
+        self.started = self.largest = private()
+        self.watched = watched
+        self.lock = threading.Lock()
+        if watched:
+            threading.Thread(target=self.watch, daemon=True).start()
+        self.open(model)
 
-        self.classifier = Classifier(model)
+    def watch(self) -> None:
+        while True:
+            with self.lock:
+                self.largest = max(self.largest, private())
+            time.sleep(0.005)
 
     def __call__(self, batch: dict) -> dict:
-        found = self.classifier(batch)
-        return {"id": found["id"].to_numpy(), "index": found["index"].to_numpy(), "memory": [private()] * len(found)}
+        with self.lock:
+            self.largest = 0.0
+        found = {"id": batch["id"], "index": self.classify(batch["image"])}
+        if self.watched:
+            end = private()
+            memory = {"after": end, "peak": max(self.largest, end)}
+            found |= {name: [used - self.started] * len(batch["id"]) for name, used in memory.items()}
+        return found
 
 
-class Peer:
+class Mbvc(Worker):
+    """Workers of `mbvc.ray.Classifier`."""
+
+    def open(self, model: str) -> None:
+        from mbvc.ray import Classifier
+
+        self.run = Classifier(model)
+
+    def classify(self, images):
+        return self.run({"image": images})["index"].to_numpy()
+
+
+class Pillow(Worker):
     """Workers that decode and resize with Pillow."""
 
-    def __init__(self, model: str):
+    def open(self, model: str) -> None:
         import numpy as np
 
         path = Path(model)
         self.run = (throughput.onnxruntime if path.suffix == ".onnx" else throughput.litert)(path)
         self.run(np.zeros((224, 224, 3), np.uint8))
 
-    def __call__(self, batch: dict) -> dict:
+    def classify(self, images):
         import numpy as np
 
-        index = [int(np.argmax(self.run(pixels(content)))) for content in batch["image"]]
-        return {"id": batch["id"], "index": np.array(index), "memory": [private()] * len(index)}
+        return np.array([int(np.argmax(self.run(pixels(content)))) for content in images])
 
 
-class Torchvision:
+class Torchvision(Worker):
     """Workers that decode with Pillow, and resize and normalize with the transforms of torchvision."""
 
-    def __init__(self, model: str):
+    def open(self, model: str) -> None:
         import torch
         from torchvision import transforms
 
@@ -109,23 +139,24 @@ class Torchvision:
         self.transform = transforms.Compose(steps)
         self.compute = throughput.session(Path(model))
 
-    def __call__(self, batch: dict) -> dict:
+    def classify(self, images):
         import numpy as np
         from PIL import Image
 
-        images = (Image.open(io.BytesIO(content)).convert("RGB") for content in batch["image"])
-        index = [int(np.argmax(self.compute(self.transform(image)[None].numpy()))) for image in images]
-        return {"id": batch["id"], "index": np.array(index), "memory": [private()] * len(index)}
+        pictures = (Image.open(io.BytesIO(content)).convert("RGB") for content in images)
+        return np.array([int(np.argmax(self.compute(self.transform(picture)[None].numpy()))) for picture in pictures])
 
 
-class Nothing:
+class Nothing(Worker):
     """Workers without an engine."""
 
-    def __init__(self, model: str):
+    def open(self, model: str) -> None:
         pass
 
-    def __call__(self, batch: dict) -> dict:
-        return {"id": batch["id"], "index": batch["id"] * 0, "memory": [private()] * len(batch["id"])}
+    def classify(self, images):
+        import numpy as np
+
+        return np.zeros(len(images), int)
 
 
 def pixels(content: bytes):
@@ -135,21 +166,18 @@ def pixels(content: bytes):
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB").resize((224, 224), Image.BILINEAR))
 
 
-def job(folder: Path, worker, model: str, workers: int) -> tuple[float, dict, float]:
-    """Seconds, the class of each image, and the largest memory of a worker in MB."""
+def job(source: Path, worker, model: str, workers: int, watched: bool) -> list[dict]:
+    """Runs a job on a Parquet file or a folder, and returns the rows of its output."""
     import ray
 
-    start = time.perf_counter()
     # Logical CPUs: the workers take one in all, and the readers the rest.
-    found = (
-        ray.data.read_parquet(str(folder))
+    return (
+        ray.data.read_parquet(str(source))
         .map_batches(
-            worker, fn_constructor_args=[model], batch_size=BATCH, batch_format="numpy", concurrency=workers, num_cpus=1 / workers
+            worker, fn_constructor_args=[model, watched], batch_size=BATCH, batch_format="numpy", concurrency=workers, num_cpus=1 / workers
         )
         .take_all()
     )
-    seconds = time.perf_counter() - start
-    return seconds, {row["id"]: row["index"] for row in found}, max(row["memory"] for row in found)
 
 
 def program(folder: Path, model: str, workers: int) -> tuple[float, dict]:
@@ -195,8 +223,8 @@ def measure(args) -> dict:
     engines = {
         NONE: (Nothing, ""),
         "mbvc int8": (Mbvc, str(saved)),
-        "LiteRT int8, Pillow": (Peer, models["int8"]),
-        "ONNX Runtime float32, Pillow": (Peer, models["onnx"]),
+        "LiteRT int8, Pillow": (Pillow, models["int8"]),
+        "ONNX Runtime float32, Pillow": (Pillow, models["onnx"]),
     }
     if importlib.util.find_spec("torchvision"):
         engines["ONNX Runtime float32, Pillow, torchvision transforms"] = (Torchvision, models["onnx"])
@@ -206,7 +234,11 @@ def measure(args) -> dict:
         folder, contents = data_set(args, name, args.images)
         all_images = [contents[row % len(contents)] for row in range(args.images)]
         seconds: dict = {engine: [] for engine in [*engines, *OTHERS]}
-        memory: dict = {}
+        some = min(folder.glob("*.parquet"))
+        used: dict = {}
+        for engine, (worker, path) in engines.items():
+            found = job(some, worker, path, workers, watched=True)
+            used[engine] = {figure: statistics.median(row[figure] for row in found) for figure in MEMORY}
         classes: dict = {}
         for number in range(args.rounds):
             step(f"{name}, round {number + 1} of {args.rounds}")
@@ -217,9 +249,10 @@ def measure(args) -> dict:
             took, classes["program"] = program(folder, str(saved), workers)
             seconds["program"].append(took)
             for engine, (worker, path) in engines.items():
-                took, classes[engine], used = job(folder, worker, path, workers)
-                seconds[engine].append(took)
-                memory[engine] = max(used, memory.get(engine, 0))
+                start = time.perf_counter()
+                found = job(folder, worker, path, workers, watched=False)
+                seconds[engine].append(time.perf_counter() - start)
+                classes[engine] = {row["id"]: row["index"] for row in found}
         base = classes["mbvc int8"]
         classes[NONE] = base
         idle = min(seconds[NONE])
@@ -235,10 +268,10 @@ def measure(args) -> dict:
                 "median": args.images / statistics.median(times),
                 "times": statistics.median(ratios),
                 "beyond": args.images / (min(times) - idle) if engine in engines and engine != NONE else None,
-                "memory": memory.get(engine),
+                "memory": {figure: used[engine][figure] - used[NONE][figure] for figure in MEMORY} if engine in used else None,
                 "agreeing": agreeing / args.images,
             })
-        results["sets"][name] = {"rows": rows, "bare": memory[NONE]}
+        results["sets"][name] = {"rows": rows}
         step(json.dumps(rows))
     ray.shutdown()
     return results | {"workers": workers, "images": args.images, "rounds": args.rounds}
@@ -250,11 +283,11 @@ def markdown(results: dict, processor: str) -> str:
         lines += [
             f"\nJPEG files of up to {name}:\n",
             "| engine | images per second, best round | median | mbvc int8 in Ray is faster by | images per second without Ray's own time | "
-            "MB of a worker | beyond a worker without an engine | same top class |",
+            "MB per worker after a batch, minus a worker without an engine | at the peak of a batch | same top class |",
             "|---|---|---|---|---|---|---|---|",
         ]
         for row in measured["rows"]:
-            memory = ["", ""] if row["memory"] is None else [f"{row['memory']:.0f}", f"{row['memory'] - measured['bare']:.0f}"]
+            memory = ["", ""] if row["memory"] is None else [f"{row['memory'][figure]:.1f}" for figure in MEMORY]
             where = OTHERS.get(row["engine"], row["engine"])
             beyond = "" if row["beyond"] is None else f"{row['beyond']:.0f}"
             cells = [where, f"{row['best']:.0f}", f"{row['median']:.0f}", f"{row['times']:.2f}", beyond, *memory, f"{100 * row['agreeing']:.1f} %"]
