@@ -19,6 +19,13 @@ fn parse(text: &str, given: &[(&str, &str)]) -> NetworkSpec {
     spec::parse_with(&SourceFile::new("other.yaml", text), &overrides(given)).unwrap()
 }
 
+fn random_weights(file: &SourceFile, overrides: &Overrides) -> mbvc::Weights {
+    let compiled = compile(file, overrides).unwrap();
+    let parameters = compiled.parameters();
+    let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
+    mbvc::Weights::random(tensors, compiled.conventions(), 1).unwrap()
+}
+
 const TORCHVISION: &str = include_str!("../specs/v2_torchvision.yaml");
 
 #[test]
@@ -56,10 +63,7 @@ fn networks_run_on_packed_weights_in_place() {
         let given = overrides(&[("precision", precision)]);
         let file = SourceFile::new("other.yaml", SPEC);
         let network = find(&spec::parse_with(&file, &given).unwrap(), Fusion::Block).unwrap();
-        let compiled = compile(&file, &given).unwrap();
-        let parameters = compiled.parameters();
-        let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
-        let weights = mbvc::Weights::random(tensors, compiled.conventions(), 1).unwrap();
+        let weights = random_weights(&file, &given);
         let expected = (network.build)(&weights, None).unwrap();
 
         let (container, isa) = (weights.container(), expected.isa());
@@ -90,10 +94,7 @@ fn each_publisher_has_a_network_of_its_own() {
         (TORCHVISION, ("classes", "1000"), (1000, Padding::Symmetric)),
     ] {
         let spec = parse(text, &[given]);
-        let compiled = compile(&SourceFile::new("other.yaml", text), &overrides(&[given])).unwrap();
-        let parameters = compiled.parameters();
-        let tensors = parameters.iter().map(|parameter| (parameter.name, parameter.dtype, parameter.shape));
-        let weights = mbvc::Weights::random(tensors, compiled.conventions(), 1).unwrap();
+        let weights = random_weights(&SourceFile::new("other.yaml", text), &overrides(&[given]));
         let network = (find(&spec, Fusion::Block).unwrap().build)(&weights, None).unwrap();
         assert_eq!((network.info().classes, network.info().conventions.padding), expected);
         assert_eq!(network.info().name, "MobileNetV2");

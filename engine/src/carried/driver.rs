@@ -18,10 +18,10 @@ pub extern "C" fn mbvc_network(sink: Sink, context: *mut c_void) {
 /// Passes the facts of a model to `sink`.
 ///
 /// # Safety
-/// `model` must be a model of this library that has not been freed.
+/// `model` must point to a live model of this library.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_model(model: *const Generated, sink: Sink, context: *mut c_void) {
-    // SAFETY: the caller guarantees that `model` has not been freed.
+    // SAFETY: the caller guarantees that `model` points to a live model.
     let facts = facts::of_model(unsafe { &*model });
     sink(context, facts.as_ptr(), facts.len());
 }
@@ -116,10 +116,10 @@ fn boxed(built: Result<Generated, String>, sink: Sink, context: *mut c_void) -> 
 /// Frees a model.
 ///
 /// # Safety
-/// `model` must be a model of this library that has not been freed, and must not be used again.
+/// `model` must point to a live model of this library, which is not used again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_free(model: *mut Generated) {
-    // SAFETY: every model of this library is a `Box`; the caller guarantees that it has not been freed and is not used again.
+    // SAFETY: every model of this library is a `Box`; the caller guarantees that it is live and not used again.
     drop(unsafe { Box::from_raw(model) });
 }
 
@@ -154,7 +154,7 @@ impl rt::Observer for &Watcher {
 /// Runs one call on an image of floats. The caller has checked the lengths; returns `false` if one is wrong.
 ///
 /// # Safety
-/// `model` must be a model of this library that has not been freed; the slices must be valid for their lengths and
+/// `model` must point to a live model of this library; the slices must be valid for their lengths and
 /// disjoint; `watcher` must be valid, and its functions must take its context.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_run(
@@ -213,7 +213,7 @@ pub unsafe extern "C" fn mbvc_run_pixels(
 /// Computes the pooled vector of an image of pixels. The caller has checked the lengths; returns `false` if one is wrong.
 ///
 /// # Safety
-/// `model` must be a model of this library that has not been freed; the slices must be valid for their lengths and disjoint.
+/// `model` must point to a live model of this library; the slices must be valid for their lengths and disjoint.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mbvc_embed_pixels(
     model: *const Generated,

@@ -187,7 +187,6 @@ impl Depthwise {
         let (before, within) = columns.split_at(kw - sw);
         let (first, next) = (&sums[0], &sums[1..]);
         let (started, last) = sums.split_at(sums.len() - 1);
-        let previous = &sums[..next.len()];
         let value = activate(self.epilogue.activation, quote!(#first));
         let written = Vectors { lanes, element: self.output };
         let store = written.store(quote!(&mut c), quote!(0), value, lanes);
@@ -203,7 +202,7 @@ impl Depthwise {
                 #(let mut #last = b;)*
                 #(#within)*
                 #store
-                #(#previous = #next;)*
+                #(#started = #next;)*
             }
         })
     }
