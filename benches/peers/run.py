@@ -223,9 +223,9 @@ def measure_sql(args) -> None:
 
 
 def measure_web(args) -> None:
-    rows = web.measure(args)
+    rows = web.measure(args, "avx_vnni" in cpuinfo().get("flags", "").split())
     keep(args, "web", {"results": rows})
-    show(args, "web", web.markdown(rows, {"processor": processor(), "calls": args.runs}))
+    show(args, marker("web"), web.markdown(rows, {"processor": processor(), "calls": args.runs}))
 
 
 def measure_engines(args) -> None:

@@ -43,28 +43,33 @@ def build(args) -> None:
     subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=HERE, check=True)
 
 
-def environments() -> list[list[str]]:
-    """Arguments that start Node, and the path of a browser."""
+def environments(has_avx_vnni: bool) -> list[tuple[list[str], list[str], str]]:
+    """Arguments that start Node, the path of a browser, and what distinguishes an environment from others of its version."""
     flag = subprocess.run([ROOT / "scripts/relaxed-simd.sh", "node"], capture_output=True, text=True, check=True).stdout
-    found = [[["node", *flag.split()], []], [["npx", "--yes", "node@latest"], []]]
+    newest = ["npx", "--yes", "node@latest"]
+    found = [(["node", *flag.split()], [], ""), (newest, [], "")]
+    if has_avx_vnni:
+        # As on processors that lack it.
+        found.append(([*newest, "--no-enable-avx-vnni"], [], " without AVX-VNNI"))
     if Path(CHROMIUM).exists():
-        found.append([["node"], [CHROMIUM]])
+        found.append((["node"], [CHROMIUM], ""))
     else:
         step(f"{CHROMIUM} is not installed and not measured")
     return found
 
 
-def measure(args) -> list[dict]:
+def measure(args, has_avx_vnni: bool) -> list[dict]:
     build(args)
     rows = []
-    for program, browser in environments():
-        for precision in PRECISIONS:
+    for program, browser, kind in environments(has_avx_vnni):
+        # AVX-VNNI multiplies only bytes.
+        for precision in ["int8"] if kind else PRECISIONS:
             step(f"{' '.join(program)} {' '.join(browser)} {precision}")
             command = [*program, HERE / "run.mjs", FILES, precision, str(args.runs), *browser]
             done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
             # Other engines also write to the standard output.
             result = json.loads(done.stdout.splitlines()[-1])
-            rows += rows_of(result, precision)
+            rows += rows_of(result | {"engine": result["engine"] + kind}, precision)
     return rows
 
 
@@ -89,9 +94,10 @@ def rows_of(result: dict, precision: str) -> list[dict]:
 def code() -> list[str]:
     """One row for each engine: code size, plain and compressed."""
     ours = {
-        f"mbvc {name}, {title}": [FILES / f"mbvc-{precision}/mbvc-{precision}{suffix}.wasm", FILES / f"mbvc-{precision}/index.js"]
+        f"mbvc {name}, {title}": [path, path.with_name("index.js")]
         for precision, title in PRECISIONS.items()
-        for name, suffix in (("relaxed", ".relaxed"), ("simd128", ""))
+        for name, suffix in (("dot product of bytes", ".dot"), ("relaxed", ".relaxed"), ("simd128", ""))
+        if (path := FILES / f"mbvc-{precision}/mbvc-{precision}{suffix}.wasm").exists()
     }
     theirs = {name: [HERE / "node_modules" / path for path in paths] for name, paths in CODE.items()}
     rows = []

@@ -225,6 +225,8 @@ pub enum IsaArg {
     Wasm128,
     /// WebAssembly with relaxed SIMD, for float networks
     Wasm128relaxed,
+    /// WebAssembly with relaxed SIMD and dot products of bytes that saturate pairs, for quantized networks
+    Wasm128pairs,
     /// WebAssembly with relaxed SIMD and exact dot products of bytes, for quantized networks
     Wasm128dot,
 }
@@ -243,6 +245,7 @@ impl From<IsaArg> for Isa {
             IsaArg::Avx512bf16 => Self::Avx512Bf16,
             IsaArg::Wasm128 => Self::Wasm128,
             IsaArg::Wasm128relaxed => Self::Wasm128Relaxed,
+            IsaArg::Wasm128pairs => Self::Wasm128Pairs,
             IsaArg::Wasm128dot => Self::Wasm128Dot,
         }
     }

@@ -30,6 +30,9 @@ pub enum Isa {
     Wasm128,
     /// WebAssembly with SIMD128 and relaxed SIMD. For float networks.
     Wasm128Relaxed,
+    /// WebAssembly with SIMD128 and relaxed SIMD, in an engine whose dot product of bytes saturates the sums of pairs. For
+    /// quantized networks.
+    Wasm128Pairs,
     /// WebAssembly with SIMD128 and relaxed SIMD, in an engine whose dot product of bytes is exact. For quantized
     /// networks.
     Wasm128Dot,
@@ -37,7 +40,7 @@ pub enum Isa {
 
 impl Isa {
     /// All instruction sets, in the order of the enum.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Portable,
         Self::Dsp,
         Self::Neon,
@@ -49,6 +52,7 @@ impl Isa {
         Self::Avx512Bf16,
         Self::Wasm128,
         Self::Wasm128Relaxed,
+        Self::Wasm128Pairs,
         Self::Wasm128Dot,
     ];
 
@@ -61,7 +65,7 @@ impl Isa {
         [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Wasm128, Self::Wasm128Relaxed];
 
     /// Instruction sets with kernels for quantized networks.
-    pub const QUANTIZED: [Self; 10] = [
+    pub const QUANTIZED: [Self; 11] = [
         Self::Portable,
         Self::Dsp,
         Self::Neon,
@@ -71,6 +75,7 @@ impl Isa {
         Self::AvxVnni,
         Self::Avx512Vnni,
         Self::Wasm128,
+        Self::Wasm128Pairs,
         Self::Wasm128Dot,
     ];
 
@@ -103,6 +108,7 @@ impl Isa {
             Self::Avx512Bf16 => "avx512bf16",
             Self::Wasm128 => "wasm128",
             Self::Wasm128Relaxed => "wasm128relaxed",
+            Self::Wasm128Pairs => "wasm128pairs",
             Self::Wasm128Dot => "wasm128dot",
         }
     }
@@ -115,7 +121,7 @@ impl Isa {
     /// Returns a proof that this processor has the instruction set, or `None` if it does not.
     ///
     /// Without `std`, and in WebAssembly, only the features that the program was compiled for are known: an engine
-    /// without them rejects the whole module. Whether its dot product of bytes is exact is tried out.
+    /// without them rejects the whole module. What its dot products of bytes are is tried out.
     pub fn detect(self) -> Option<Detected> {
         present(self).then_some(Detected(self))
     }
@@ -150,7 +156,8 @@ fn present(isa: Isa) -> bool {
     }
     match isa {
         Isa::Portable | Isa::Dsp => true,
-        Isa::Neon | Isa::NeonDot | Isa::Wasm128 | Isa::Wasm128Relaxed | Isa::Wasm128Dot => false,
+        Isa::Neon | Isa::NeonDot => false,
+        Isa::Wasm128 | Isa::Wasm128Relaxed | Isa::Wasm128Pairs | Isa::Wasm128Dot => false,
         Isa::Avx2 => has!("avx2", "fma"),
         Isa::Avx512 => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"),
         Isa::AvxVnni => has!("avx2", "fma", "avxvnni"),
@@ -168,9 +175,20 @@ fn present(isa: Isa) -> bool {
         Isa::NeonDot => present(Isa::Neon) && has_dot_products(),
         Isa::Wasm128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
         Isa::Wasm128Relaxed => cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd")),
+        Isa::Wasm128Pairs => has_exact_pairs(),
         Isa::Wasm128Dot => has_exact_dot_products(),
         Isa::Avx2 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx512Vnni | Isa::Avx512Bf16 => false,
     }
+}
+
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+fn has_exact_pairs() -> bool {
+    crate::simd::quantized::wasm128pairs::is_exact()
+}
+
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "relaxed-simd"))))]
+fn has_exact_pairs() -> bool {
+    false
 }
 
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]

@@ -223,6 +223,9 @@ dot_loops! {
     dots_wasm128: wasm128, NARROW_ROWS;
     #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
     #[target_feature(enable = "simd128,relaxed-simd")]
+    dots_wasm128pairs: wasm128pairs::pairs, NARROW_ROWS;
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    #[target_feature(enable = "simd128,relaxed-simd")]
     dots_wasm128dot: wasm128dot, NARROW_ROWS;
 }
 
@@ -249,6 +252,8 @@ fn multiply_bytes(isa: Isa, values: Src<'_, u8>) -> usize {
         Isa::Avx512Vnni => unsafe { dots_avx512vnni(values) },
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         Isa::Wasm128 => dots_wasm128(values),
+        #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+        Isa::Wasm128Pairs => dots_wasm128pairs(values),
         #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
         Isa::Wasm128Dot => dots_wasm128dot(values),
         _ => dots_portable(values),

@@ -110,6 +110,7 @@ pub static SOURCES: &[(&str, &str)] = sources! {
     "simd/quantized/portable.rs"
     "simd/quantized/wasm128.rs"
     "simd/quantized/wasm128dot.rs"
+    "simd/quantized/wasm128pairs.rs"
     "simd/quantized/x86.rs"
     "simd/quantized/xmm.rs"
     "simd/quantized/ymm.rs"

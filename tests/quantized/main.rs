@@ -133,23 +133,23 @@ macro_rules! quantized {
 #[cfg(not(emulated))]
 quantized! {
     same_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "block",
-        everyday ["avx512vnni", "avx2", "neon", "wasm128", "wasm128dot", "dsp", "portable"];
+        everyday ["avx512vnni", "avx2", "neon", "wasm128", "wasm128pairs", "wasm128dot", "dsp", "portable"];
     symmetric_even: "tests/differential/specs/symmetric.yaml", [32, 32] in "uint8", u8, "xnnpack", "block",
-        everyday ["avx2", "neon", "wasm128", "wasm128dot", "dsp"];
+        everyday ["avx2", "neon", "wasm128", "wasm128pairs", "wasm128dot", "dsp"];
     narrow_odd: "tests/differential/specs/narrow.yaml", [25, 129] in "int8", i8, "xnnpack", "block",
-        everyday ["avx512vnni", "avxvnni", "neon", "wasm128", "wasm128dot", "dsp", "portable"];
+        everyday ["avx512vnni", "avxvnni", "neon", "wasm128", "wasm128pairs", "wasm128dot", "dsp", "portable"];
     reference_narrow: "tests/differential/specs/narrow.yaml", [24, 24] in "uint8", u8, "tflite-reference", "block",
-        everyday ["avx512", "avx2", "neon", "wasm128", "wasm128dot", "dsp"];
+        everyday ["avx512", "avx2", "neon", "wasm128", "wasm128pairs", "wasm128dot", "dsp"];
     chained: "tests/differential/specs/deep.yaml", [114, 118] in "int8", i8, "xnnpack", "block",
-        everyday ["avx512vnni", "avx2", "neon", "wasm128", "wasm128dot", "dsp"];
+        everyday ["avx512vnni", "avx2", "neon", "wasm128", "wasm128pairs", "wasm128dot", "dsp"];
     chained_in_strips: "tests/differential/specs/deep.yaml", [54, 66] in "uint8", u8, "tflite-reference", "deep",
         everyday "dsp";
     apart_odd: "tests/differential/specs/same.yaml", [33, 27] in "int8", i8, "xnnpack", "relu6",
-        everyday ["avx2", "neon", "wasm128", "wasm128dot", "dsp"];
+        everyday ["avx2", "neon", "wasm128", "wasm128pairs", "wasm128dot", "dsp"];
     gray_odd: "tests/differential/specs/gray.yaml", [33, 27] in "int8", i8, "xnnpack", "block",
-        everyday ["avx512vnni", "avxvnni", "avx2", "neon", "wasm128", "wasm128dot", "dsp", "portable"];
+        everyday ["avx512vnni", "avxvnni", "avx2", "neon", "wasm128", "wasm128pairs", "wasm128dot", "dsp", "portable"];
     gray_reference_apart: "tests/differential/specs/gray.yaml", [17, 22] in "uint8", u8, "tflite-reference", "relu6",
-        everyday ["avx512", "avx2", "neon", "wasm128", "wasm128dot", "dsp"];
+        everyday ["avx512", "avx2", "neon", "wasm128", "wasm128pairs", "wasm128dot", "dsp"];
 }
 
 // The slow tests, which are optimized, have more: the code takes long to compile.

@@ -29,7 +29,9 @@ impl IsaTokens for Isa {
             Self::Avx2 => quote!(#[target_feature(enable = "avx2,fma")]),
             Self::Avx512 => quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]),
             Self::Wasm128 => quote!(#[target_feature(enable = "simd128")]),
-            Self::Wasm128Relaxed | Self::Wasm128Dot => quote!(#[target_feature(enable = "simd128,relaxed-simd")]),
+            Self::Wasm128Relaxed | Self::Wasm128Pairs | Self::Wasm128Dot => {
+                quote!(#[target_feature(enable = "simd128,relaxed-simd")])
+            }
             Self::AvxVnni => quote!(#[target_feature(enable = "avx2,fma,avxvnni")]),
             Self::Avx512Bf16 => {
                 quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")])
@@ -45,7 +47,9 @@ impl IsaTokens for Isa {
         // An engine rejects a WebAssembly module with unsupported instructions, even if it never executes them.
         let feature = match self {
             Self::Wasm128 => Some(quote!(target_feature = "simd128")),
-            Self::Wasm128Relaxed | Self::Wasm128Dot => Some(quote!(target_feature = "relaxed-simd")),
+            Self::Wasm128Relaxed | Self::Wasm128Pairs | Self::Wasm128Dot => {
+                Some(quote!(target_feature = "relaxed-simd"))
+            }
             _ => None,
         };
         match (architecture, feature) {

@@ -37,6 +37,7 @@ pub(super) const ISA: &[(&str, Isa)] = &[
     (Isa::NeonDot.name(), Isa::NeonDot),
     (Isa::Neon.name(), Isa::Neon),
     (Isa::Wasm128Dot.name(), Isa::Wasm128Dot),
+    (Isa::Wasm128Pairs.name(), Isa::Wasm128Pairs),
     (Isa::Wasm128Relaxed.name(), Isa::Wasm128Relaxed),
     (Isa::Wasm128.name(), Isa::Wasm128),
     (Isa::Dsp.name(), Isa::Dsp),

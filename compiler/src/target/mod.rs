@@ -56,8 +56,8 @@ pub trait IsaFacts: Copy {
     /// if an addition can broadcast its memory operand. It also needs one register per pixel in addition to the sums.
     fn has_fast_product(self) -> bool;
 
-    /// Whether quantized kernels have a fast requantization: sums with a bias that one multiply-add removes, and a
-    /// short form of the reference rounding for small factors.
+    /// Whether quantized kernels have a fast requantization: sums with a bias that makes them the bit pattern of a float,
+    /// and a short form of the reference rounding for small factors.
     fn has_biased_sums(self) -> bool;
 
     /// Whether there is a vocabulary for bytes in vectors of half the width.
@@ -93,7 +93,8 @@ impl IsaFacts for Isa {
     fn lanes(self) -> usize {
         match self {
             Self::Dsp => 2,
-            Self::Portable | Self::Neon | Self::NeonDot | Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot => 4,
+            Self::Portable | Self::Neon | Self::NeonDot => 4,
+            Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Pairs | Self::Wasm128Dot => 4,
             Self::Avx2 | Self::AvxVnni => 8,
             Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 16,
         }
@@ -104,7 +105,7 @@ impl IsaFacts for Isa {
             // Thirteen registers that hold vectors of two.
             Self::Dsp => 6,
             // The processor has 16 or more, but V8 spills in loops with more live vectors than this.
-            Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot => 13,
+            Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Pairs | Self::Wasm128Dot => 13,
             Self::Portable | Self::Avx2 | Self::AvxVnni => 16,
             Self::Neon | Self::NeonDot | Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 32,
         }
@@ -112,8 +113,8 @@ impl IsaFacts for Isa {
 
     fn dot_registers(self) -> usize {
         match self {
-            // Measured in V8. The relaxed dot product of bytes was measured with thirteen only.
-            Self::Wasm128 => 16,
+            // Measured in V8. With exact dot products of bytes, tiles that need more than thirteen are slower.
+            Self::Wasm128 | Self::Wasm128Pairs => 16,
             _ => self.registers(),
         }
     }
@@ -130,6 +131,7 @@ impl IsaFacts for Isa {
             | Self::Avx512Bf16
             | Self::Wasm128
             | Self::Wasm128Relaxed
+            | Self::Wasm128Pairs
             | Self::Wasm128Dot => Broadcast::Memory,
         }
     }
@@ -145,6 +147,7 @@ impl IsaFacts for Isa {
             | Self::AvxVnni
             | Self::Wasm128
             | Self::Wasm128Relaxed
+            | Self::Wasm128Pairs
             | Self::Wasm128Dot => 2,
         }
     }
@@ -162,7 +165,7 @@ impl IsaFacts for Isa {
     }
 
     fn has_biased_sums(self) -> bool {
-        self.architecture() == Some("x86_64")
+        matches!(self.architecture(), Some("x86_64" | "wasm32"))
     }
 
     fn has_half_bytes(self) -> bool {
@@ -173,7 +176,8 @@ impl IsaFacts for Isa {
         match self {
             Self::Portable | Self::Dsp | Self::AvxVnni | Self::Avx512Vnni | Self::Wasm128Dot => DotForm::Bytes,
             // AVX-512 with BF16 and relaxed SIMD have no quantized kernels.
-            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 | Self::Wasm128 | Self::Wasm128Relaxed => DotForm::Words,
+            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 => DotForm::Words,
+            Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Pairs => DotForm::Words,
             Self::Neon => DotForm::SignedPairs,
             Self::NeonDot => DotForm::SignedBytes,
         }
@@ -181,7 +185,7 @@ impl IsaFacts for Isa {
 
     fn quad_form(self) -> DotForm {
         match self {
-            Self::Avx2 | Self::Avx512 => DotForm::PairedBytes,
+            Self::Avx2 | Self::Avx512 | Self::Wasm128Pairs => DotForm::PairedBytes,
             Self::Dsp => DotForm::Pairs,
             _ => self.dot_form(),
         }
@@ -189,7 +193,7 @@ impl IsaFacts for Isa {
 
     fn pixel_form(self) -> DotForm {
         match self {
-            Self::Avx2 | Self::Avx512 | Self::Wasm128 => DotForm::CrossedWords,
+            Self::Avx2 | Self::Avx512 | Self::Wasm128 | Self::Wasm128Pairs => DotForm::CrossedWords,
             Self::Dsp => DotForm::Pairs,
             _ => self.dot_form(),
         }
@@ -216,7 +220,7 @@ impl IsaFacts for Isa {
             Self::Portable | Self::Dsp => None,
             Self::Neon | Self::NeonDot => Some("aarch64"),
             Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni | Self::Avx512Bf16 => Some("x86_64"),
-            Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Dot => Some("wasm32"),
+            Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Pairs | Self::Wasm128Dot => Some("wasm32"),
         }
     }
 }

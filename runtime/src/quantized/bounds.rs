@@ -39,7 +39,7 @@ impl Bounds {
             && (self.most < 1 << 23 || (1 << 23) as f32 * scale >= 255.5)
             // Beyond 32 bits the conversion returns the minimum integer.
             && carried(self.most).is_some_and(|most| most * scale < (1 << 30) as f32)
-            && 8_388_608.0 * scale < (1 << 30) as f32;
+            && scale < 1.0;
         if fits { Some((0, scale)) } else { constant() }
     }
 }

@@ -21,8 +21,8 @@ async function answer({ pathname, searchParams }) {
   if (pathname === "/forbidden") return send("text/html", PAGE, STRICT.replace("'wasm-unsafe-eval'", ""));
   if (pathname === "/cut.weights") {
     // Packages of float networks have one file for both modules.
-    const name = `${stem}${searchParams.has("relaxed") ? ".relaxed" : ""}.weights`;
-    const whole = await readFile(join(folder, name)).catch(() => readFile(join(folder, `${stem}.weights`)));
+    const ending = { wasm128pairs: ".relaxed", wasm128dot: ".dot" }[searchParams.get("isa")] ?? "";
+    const whole = await readFile(join(folder, `${stem}${ending}.weights`));
     return send("application/octet-stream", whole.subarray(0, whole.length / 2));
   }
   if (pathname === "/plain.wasm") return send("text/plain", await readFile(join(folder, `${stem}.wasm`)));
@@ -93,7 +93,7 @@ try {
       const image = Object.assign(new Image(), { src: foreign });
       return {
         absent: await fails(load("/absent.weights")),
-        cut: await fails(load(`/cut.weights${model.info.relaxed ? "?relaxed" : ""}`)),
+        cut: await fails(load(`/cut.weights?isa=${model.info.isa}`)),
         page: await fails(load("/")),
         blob: await fails(model.classify(new Blob(["no picture"]))),
         broken: await fails(model.classify(Object.assign(new Image(), { src: "/absent.png" }))),

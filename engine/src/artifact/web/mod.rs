@@ -1,4 +1,4 @@
-//! npm packages: one or two WebAssembly modules, packed weights, and JavaScript that loads them.
+//! npm packages: one to three WebAssembly modules, packed weights, and JavaScript that loads them.
 
 use std::path::{Path, PathBuf};
 
@@ -15,18 +15,27 @@ use crate::packed::pack;
 use crate::rustc::Compiler;
 use crate::source::module_of;
 
-/// A module of a package. The loader takes the first one whose features the engine supports.
+/// A module of a package. The loader takes the last one that the engine supports.
+#[derive(PartialEq, Eq)]
 struct Variant {
+    /// Name in the loader.
+    name: &'static str,
     /// End of the names of its files.
     ending: &'static str,
     /// Features of WebAssembly that it requires, as rustc spells them.
     features: &'static str,
-    /// Whether it has relaxed SIMD instructions.
-    relaxed: bool,
+    /// Instruction sets that only this module can have.
+    isas: &'static [Isa],
 }
 
-const SIMD: Variant = Variant { ending: "", features: "+simd128", relaxed: false };
-const RELAXED: Variant = Variant { ending: ".relaxed", features: "+simd128,+relaxed-simd", relaxed: true };
+const SIMD: Variant = Variant { name: "simd", ending: "", features: "+simd128", isas: &[Isa::Wasm128] };
+const RELAXED: Variant = Variant {
+    name: "relaxed",
+    ending: ".relaxed",
+    features: "+simd128,+relaxed-simd",
+    isas: &[Isa::Wasm128Relaxed, Isa::Wasm128Pairs],
+};
+const DOT: Variant = Variant { name: "dot", ending: ".dot", features: RELAXED.features, isas: &[Isa::Wasm128Dot] };
 
 /// Texts of a package, by their names in it.
 const TEXTS: [(&str, &str); 8] = [
@@ -80,6 +89,7 @@ pub fn build(artifact: &Artifact<'_>, compiler: &Compiler) -> Result<Built> {
     let mut texts = Texts { artifact, modules: Vec::new() };
     for ((part, module), at) in parts.into_iter().zip(modules).zip(0..) {
         let names = ModuleFiles {
+            variant: part.variant,
             module: part.variant.module(stem),
             weights: if is_shared { SIMD.weights(stem) } else { part.variant.weights(stem) },
         };
@@ -95,14 +105,15 @@ pub fn build(artifact: &Artifact<'_>, compiler: &Compiler) -> Result<Built> {
     Ok(Built { files: files.into_iter().map(file).collect(), compile: None })
 }
 
-/// The modules of a package: a second one only if it has other kernels.
+/// The modules of a package: the one that every engine runs, and those with kernels of their own.
 fn variants(available: &[Isa]) -> Vec<&'static Variant> {
-    let [simd, relaxed] = [&SIMD, &RELAXED];
-    if simd.isa(available) == relaxed.isa(available) { vec![simd] } else { vec![simd, relaxed] }
+    let more = [&RELAXED, &DOT].into_iter().filter(|variant| variant.own(available).is_some());
+    [&SIMD].into_iter().chain(more).collect()
 }
 
 /// Names of the files of a module.
 struct ModuleFiles {
+    variant: &'static Variant,
     module: String,
     weights: String,
 }
@@ -118,13 +129,15 @@ impl Variant {
         format!("{stem}{}.weights", self.ending)
     }
 
-    /// The best instruction set that the features include.
+    /// The instruction set that only this module can have.
+    fn own(&self, available: &[Isa]) -> Option<Isa> {
+        self.isas.iter().copied().find(|isa| available.contains(isa))
+    }
+
+    /// The instruction set of its kernels.
     fn isa(&self, available: &[Isa]) -> Option<Isa> {
-        let fits = |isa: &Isa| {
-            let is_in_target = isa.architecture().is_none_or(|architecture| architecture == "wasm32");
-            is_in_target && (self.relaxed || !matches!(isa, Isa::Wasm128Relaxed | Isa::Wasm128Dot))
-        };
-        available.iter().copied().filter(fits).max_by_key(|isa| (!isa.is_emulated(), *isa))
+        let on_every_target = || available.iter().copied().filter(|isa| isa.architecture().is_none());
+        self.own(available).or_else(|| on_every_target().max_by_key(|isa| !isa.is_emulated()))
     }
 }
 
@@ -136,7 +149,7 @@ pub fn isas(available: &[Isa]) -> Vec<Isa> {
 
 /// A module before it is compiled.
 struct Part<'a> {
-    variant: &'a Variant,
+    variant: &'static Variant,
     /// Name that distinguishes the symbols of packages.
     name: &'a str,
     quantized: bool,
@@ -148,7 +161,7 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    fn new(artifact: &'a Artifact<'a>, variant: &'a Variant) -> Result<Self> {
+    fn new(artifact: &'a Artifact<'a>, variant: &'static Variant) -> Result<Self> {
         let Artifact { compiled, names, embed, .. } = artifact;
         let program = variant.isa(&compiled.spec.isas);
         let program = program.and_then(|isa| compiled.programs.iter().find(|program| program.isa == isa));
@@ -189,7 +202,7 @@ impl<'a> Part<'a> {
 /// The texts of a package.
 struct Texts<'a> {
     artifact: &'a Artifact<'a>,
-    /// Of the module for every engine, and of the one with relaxed SIMD if there is one.
+    /// The module for every engine first.
     modules: Vec<ModuleFiles>,
 }
 
@@ -204,12 +217,13 @@ impl Texts<'_> {
             Some(name) => format!("new URL(\"./{name}\", import.meta.url)"),
             None => "null".to_owned(),
         };
-        let files = |at: usize| {
-            let names = self.modules.get(at);
+        let files = |variant: &Variant| {
+            let names = self.modules.iter().find(|names| names.variant == variant);
             let weights = names.filter(|_| !self.artifact.embed).map(|names| &names.weights);
             [url(names.map(|names| &names.module)), url(weights)]
         };
-        let ([module, weights_file], [relaxed, relaxed_weights]) = (files(0), files(1));
+        let [[module, weights_file], [relaxed, relaxed_weights], [dot, dot_weights]] =
+            [&SIMD, &RELAXED, &DOT].map(files);
         let facts = [
             ("file", names.stem.as_str()),
             ("network", &spec.name),
@@ -225,7 +239,9 @@ impl Texts<'_> {
             ("weights", &weights_file),
             ("relaxed_module", &relaxed),
             ("relaxed_weights", &relaxed_weights),
-            ("relaxed_multiplies_bytes", if spec.isas.contains(&Isa::Wasm128Dot) { "true" } else { "false" }),
+            ("relaxed_runs", if spec.isas.contains(&Isa::Wasm128Pairs) { "isExact.pairs" } else { "() => true" }),
+            ("dot_module", &dot),
+            ("dot_weights", &dot_weights),
             ("version", env!("CARGO_PKG_VERSION")),
         ];
         fill(template, &facts)

@@ -112,9 +112,9 @@ fn vocabularies() -> Vec<Vocabulary> {
         #[cfg(target_arch = "aarch64")]
         vocabulary!(super::neondot, NeonDot, "neon,dotprod"),
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        vocabulary!(super::wasm128, Wasm128, "simd128"),
+        vocabulary!(super::wasm128, Wasm128, "simd128" small),
         #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-        vocabulary!(super::wasm128dot, Wasm128Dot, "simd128,relaxed-simd"),
+        vocabulary!(super::wasm128dot, Wasm128Dot, "simd128,relaxed-simd" small),
     ];
     all.into_iter().filter(|vocabulary| vocabulary.isa.detect().is_some()).collect()
 }

@@ -5,9 +5,11 @@
 use std::vec;
 use std::vec::Vec;
 
+use super::BIAS;
 use super::reference_tests::{Noise, dst, src, words};
 use crate::isa::Isa;
 use crate::quantized::DotForm;
+use crate::quantized::arithmetic::round_ties_even;
 
 /// Four weights per lane: noise, or limited to what a packed row holds.
 fn quads(noise: &mut Noise, lanes: usize, form: DotForm) -> Vec<[i32; 4]> {
@@ -103,6 +105,62 @@ products! {
     avx512_adds_exact_products: avx512, Avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl" pairs;
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     wasm128_adds_exact_products: wasm128, Wasm128, "simd128";
+    #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+    wasm128pairs_adds_exact_products: wasm128pairs, Wasm128Pairs, "simd128,relaxed-simd" pairs;
+}
+
+/// Tests the requantization of biased sums against that of the sums.
+macro_rules! biased {
+    ($($(#[$attribute:meta])* $test:ident: $module:ident, $isa:ident, $feature:literal;)*) => {$(
+        $(#[$attribute])*
+        #[test]
+        fn $test() {
+            use super::$module::{LANES, load_scales, load_sums, pack_unlimited, steps_of_biased, store_packed};
+
+            #[target_feature(enable = $feature)]
+            fn check(scale: f32, sums: [i32; LANES]) {
+                let steps = steps_of_biased(
+                    load_sums(src(&words(&sums.map(|sum| sum.wrapping_add(BIAS)))), 0),
+                    load_scales(src(&words(&[scale.to_bits().cast_signed(); LANES])), 0),
+                );
+                let mut found = [0; LANES * 4];
+                store_packed(&mut dst(&mut found), 0, pack_unlimited([steps; 4]));
+                for (lane, sum) in sums.into_iter().enumerate() {
+                    let expected = round_ties_even(sum as f32 * scale).clamp(0, 255) as u8;
+                    assert!((0..4).all(|result| byte(&found, result, lane) == expected), "{sum} by {scale}");
+                }
+            }
+
+            /// Returns a byte of `[lanes / 4][result][4 lanes]`.
+            fn byte(packed: &[u8], result: usize, lane: usize) -> u8 {
+                packed[lane / 4 * 16 + result * 4 + lane % 4]
+            }
+
+            if Isa::$isa.detect().is_none() {
+                return;
+            }
+            for scale in [1.0_f32.next_down(), 0.5, 0.25, 0.1, 0.003, 3.1e-5] {
+                // Steps from -2 to 258, at and beside ties, and the limits of what packing admits.
+                let near = (-4..=516).flat_map(|half| (-1..=1).map(move |by| (half as f32 / 2.0 / scale) as i32 + by));
+                let far = [1 - BIAS, -(1 << 24), -(1 << 23), 1 << 23, (1 << 23) + 12_345];
+                let saturates = |sum: &i32| *sum <= 1 << 23 || (1 << 23) as f32 * scale >= 255.5;
+                let sums: Vec<i32> = near.chain(far).filter(saturates).collect();
+                for sum in sums {
+                    // SAFETY: only where the processor has the instruction set.
+                    unsafe { check(scale, core::array::from_fn(|lane| sum - lane as i32 % 2)) }
+                }
+            }
+        }
+    )*};
+}
+
+biased! {
+    #[cfg(target_arch = "x86_64")]
+    avx2_requantizes_biased_sums: avx2, Avx2, "avx2,fma";
+    #[cfg(target_arch = "x86_64")]
+    avx512_requantizes_biased_sums: avx512, Avx512, "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl";
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    wasm128_requantizes_biased_sums: wasm128, Wasm128, "simd128";
 }
 
 /// Tests whole groups of four quads and the quads after them.

@@ -295,6 +295,7 @@ vocabulary! {
 
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 vocabulary! {
+    wasm128pairs: Wasm128Pairs, Words, "simd128,relaxed-simd";
     wasm128dot: Wasm128Dot, Bytes, "simd128,relaxed-simd";
 }
 

@@ -1,6 +1,6 @@
 //! WebAssembly with SIMD128: activations widened to 16 bits, two products per instruction, four lanes.
 //!
-//! `wasm128dot` is for engines whose relaxed dot product of bytes is exact.
+//! `wasm128pairs` and `wasm128dot` are for engines with relaxed SIMD whose dot products of bytes are exact.
 
 use core::arch::wasm32::*;
 
@@ -258,17 +258,30 @@ pub mod fast {
     }
 }
 
+/// Near this float, the difference of two floats is that of their bits, so that its addition rounds to an integer, ties
+/// to even. The bits of larger floats are larger integers, those of smaller positive ones smaller integers.
+const MAGIC: f32 = 12_582_912.0;
+
 /// Converts sums to steps of the result's scale in XNNPACK's arithmetic. Packing proves that no step exceeds 32 bits.
 /// Steps that do not fit 16 bits remain outside of them, and every use saturates.
 #[inline]
 #[target_feature(enable = "simd128")]
 pub fn steps(sums: Sums, scales: Scales) -> Sums {
-    // Near 1.5 * 2^23 the difference of two floats is that of their bits, so the addition rounds to an integer, ties to
-    // even. The bits of larger floats are larger integers. Those of negative floats are less than any other.
-    const MAGIC: f32 = 12_582_912.0;
     let magic = MAGIC.to_bits().cast_signed();
     let moved = f32x4_add(f32x4_mul(f32x4_convert_i32x4(sums), scales), f32x4_splat(MAGIC));
+    // The bits of negative floats are less than any other, and their difference would overflow.
     i32x4_sub(i32x4_max(moved, i32x4_splat(magic - (1 << 20))), i32x4_splat(magic))
+}
+
+/// Computes [`steps`] of sums with `BIAS` added. Negative results stay negative.
+///
+/// The difference from 2^23 is the sum, so that the product is rounded as that of `steps`. No result is below -2^23,
+/// because packing proves that the scale is less than 1.
+#[inline]
+#[target_feature(enable = "simd128")]
+pub fn steps_of_biased(sums: Sums, scales: Scales) -> Sums {
+    let moved = f32x4_add(f32x4_mul(f32x4_sub(sums, f32x4_splat(8_388_608.0)), scales), f32x4_splat(MAGIC));
+    i32x4_sub(moved, f32x4_splat(MAGIC))
 }
 
 /// Converts sums to steps of the result's scale in the arithmetic of the reference kernels.
@@ -284,6 +297,9 @@ pub fn steps_by_multiplier(sums: Sums, by: Multipliers) -> Sums {
 fn upper(low: v128, high: v128) -> v128 {
     i32x4_shuffle::<0, 2, 4, 6>(u64x2_shr(low, 31), u64x2_shr(high, 31))
 }
+
+/// Multipliers below one half. SIMD128 has no shorter form of their arithmetic.
+pub use self::{load_multipliers as load_small_multipliers, steps_by_multiplier as steps_by_small_multiplier};
 
 /// Returns `2 * value * multiplier / 2^32`, rounded to nearest, ties up. No multiplier is negative.
 #[inline]
@@ -306,14 +322,36 @@ fn divide(product: v128, by: Multipliers) -> v128 {
     i32x4_sub(v128_xor(shifted, sign), sign)
 }
 
+/// Packs four vectors of steps as results, saturated to 0..=255 only.
+#[inline]
+#[target_feature(enable = "simd128")]
+pub fn pack_unlimited(steps: [Sums; 4]) -> Packed {
+    unsigned(narrow_all(steps, i16x8_splat(-128)))
+}
+
 /// Packs four vectors of steps as results, with the zero point added.
 #[inline]
 #[target_feature(enable = "simd128")]
-pub fn pack([a, b, c, d]: [Sums; 4], range: Range) -> Packed {
+pub fn pack(steps: [Sums; 4], range: Range) -> Packed {
     // All three numbers are repeated to fill their lanes.
-    let moved = |a, b| i16x8_add_sat(i16x8_narrow_i32x4(a, b), narrow(range.zero));
-    let packed = u8x16_narrow_i16x8(moved(a, b), moved(c, d));
-    u8x16_min(u8x16_max(packed, bytes(range.low)), bytes(range.high))
+    let signed = narrow_all(steps, i16x8_sub(narrow(range.zero), i16x8_splat(128)));
+    unsigned(i8x16_min(i8x16_max(signed, bytes(range.low)), bytes(range.high)))
+}
+
+/// Adds `zero` to four vectors and saturates the sums to signed bytes. LLVM compiles an unsigned saturation to two more
+/// instructions.
+#[inline]
+#[target_feature(enable = "simd128")]
+fn narrow_all([a, b, c, d]: [Sums; 4], zero: v128) -> v128 {
+    let moved = |a, b| i16x8_add_sat(i16x8_narrow_i32x4(a, b), zero);
+    i8x16_narrow_i16x8(moved(a, b), moved(c, d))
+}
+
+/// Adds 128 to signed bytes.
+#[inline]
+#[target_feature(enable = "simd128")]
+fn unsigned(bytes: v128) -> v128 {
+    v128_xor(bytes, u8x16_splat(0x80))
 }
 
 /// Returns a small number in all 16-bit lanes.
@@ -323,11 +361,11 @@ fn narrow(number: v128) -> v128 {
     i16x8_narrow_i32x4(number, number)
 }
 
-/// Returns a number from 0 to 255 in all bytes.
+/// Returns a number from 0 to 255, minus 128, in all bytes.
 #[inline]
 #[target_feature(enable = "simd128")]
 fn bytes(number: v128) -> v128 {
-    u8x16_narrow_i16x8(narrow(number), narrow(number))
+    narrow_all([number; 4], i16x8_splat(-128))
 }
 
 /// Converts steps to results in 32-bit lanes.

@@ -25,7 +25,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 use crate::codegen::isa::IsaTokens;
-use crate::codegen::tokens::lit;
+use crate::codegen::tokens::{lit, repeat};
 use crate::spec::Rounding;
 use crate::target::{DotForm, Isa, IsaFacts};
 
@@ -192,12 +192,26 @@ fn adds_apart(form: DotForm) -> bool {
     matches!(form, DotForm::Words | DotForm::PairedBytes | DotForm::CrossedWords)
 }
 
+/// Returns a loop over `quads` quads, which are `k` in `step`. The compiler would unroll short runs fully, order their
+/// products by weight, and spill sums if registers are few or there are several runs (`is_one_of_several`).
+fn each_quad(isa: Isa, form: DotForm, quads: usize, is_one_of_several: bool, step: TokenStream) -> TokenStream {
+    if adds_apart(form) {
+        return in_pairs(isa, quads, step);
+    }
+    if isa.has_few_registers() || is_one_of_several { one_by_one(quads, &step) } else { repeat("k", quads, step) }
+}
+
+/// Returns a loop over `quads` quads with one per iteration, which the compiler cannot unroll fully.
+fn one_by_one(quads: usize, step: &TokenStream) -> TokenStream {
+    let quads = lit(quads);
+    quote!(for k in 0..rt::unseen(#quads) { #step })
+}
+
 /// Returns a loop over `quads` quads, the first of which is `k` in `step`, two per iteration. With few registers there
 /// is one per iteration, because the compiler would load the weights of both first.
 fn in_pairs(isa: Isa, quads: usize, step: TokenStream) -> TokenStream {
     if isa.has_few_registers() {
-        let quads = lit(quads);
-        return quote!(for k in 0..rt::unseen(#quads) { #step });
+        return one_by_one(quads, &step);
     }
     let (pairs, last) = (lit(quads / 2), lit(quads - 1));
     let whole = (quads > 1).then(|| {

@@ -9,7 +9,7 @@ use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::Run;
 use super::{
-    Ahead, CallPanels, Finish, adds_apart, each_panel, first_sums, in_pairs, outliers, products_of_tile, vocabulary,
+    Ahead, CallPanels, Finish, adds_apart, each_panel, each_quad, first_sums, outliers, products_of_tile, vocabulary,
 };
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
@@ -243,13 +243,7 @@ impl Produce {
                     let places: Vec<_> = places.collect();
                     Run { pixels: &places, quads, first, nv: self.nv, vector }.dots()
                 }
-                1 if !adds_apart(self.form) => repeat("k", quads, step),
-                _ if adds_apart(self.form) => in_pairs(self.isa, quads, step),
-                // The compiler would unroll short runs fully, order their products by weight, and spill sums.
-                _ => {
-                    let quads = lit(quads);
-                    quote!(for k in 0..rt::unseen(#quads) { #step })
-                }
+                _ => each_quad(self.isa, self.form, quads, runs > 1, step),
             };
             quote!(#products #outlier_dots)
         });

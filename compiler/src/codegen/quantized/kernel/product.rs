@@ -8,7 +8,8 @@ use quote::{ToTokens, format_ident, quote};
 
 use super::lanes::{Run, four_pixels};
 use super::{
-    Ahead, CallPanels, Finish, adds_apart, each_panel, first_sums, in_pairs, outliers, products_of_tile, vocabulary,
+    Ahead, CallPanels, Finish, adds_apart, each_panel, each_quad, first_sums, in_pairs, outliers, products_of_tile,
+    vocabulary,
 };
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::kernel::Kernel;
@@ -281,11 +282,9 @@ impl Product {
                     let places: Vec<_> = (0..pixels).map(|at| (quote!(a[#run_lit]), at * pixel)).collect();
                     Run { pixels: &places, quads: self.k, first, nv: self.nv, vector }.dots()
                 }
-                Activations::Strided { quad, .. } if adds_apart(self.form) && self.k > 1 => {
-                    in_pairs(self.isa, self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
-                }
                 Activations::Strided { quad, .. } => {
-                    repeat("k", self.k, step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)])))
+                    let step = step(0, "k", 1, self.k, affine(0, &[("k", quad, self.k)]));
+                    each_quad(self.isa, self.form, self.k, false, step)
                 }
                 Activations::PixelQuads { .. } if adds_apart(self.form) => {
                     in_pairs(self.isa, self.k, step(0, "k", 1, self.k, self.a.any_quad()))
