@@ -45,7 +45,8 @@ pub fn fast_pays(isa: Isa, k: usize, channels: usize) -> bool {
 
 /// Returns the maximum pixels of a tile of `nv` vectors, or 0 if none fits.
 pub fn widest(isa: Isa, nv: usize) -> usize {
-    (1..=isa.registers()).take_while(|mr| registers(isa, *mr, nv) <= isa.registers()).last().unwrap_or(0)
+    let all = isa.product_registers();
+    (1..=all).take_while(|mr| registers(isa, *mr, nv) <= all).last().unwrap_or(0)
 }
 
 /// Returns the quarter cycles of one tile: two multiply-adds per cycle, with a latency of four cycles.
@@ -74,7 +75,7 @@ pub fn product(isa: Isa, p: Product, mr: usize, nv: usize) -> usize {
 
 /// Returns the cheapest `(mr, nv)` among the `nv` that `allowed` admits. Ties go to the narrowest.
 pub fn best_tile(isa: Isa, p: Product, allowed: impl Fn(usize) -> bool) -> (usize, usize) {
-    (1..=p.vectors.min(isa.registers() / 2 - 2))
+    (1..=p.vectors.min(isa.product_registers() / 2 - 2))
         .filter(|nv| allowed(*nv))
         .filter_map(|nv| {
             let mr = widest(isa, nv).min(p.rows * p.cols);
@@ -127,7 +128,7 @@ mod tests {
         for isa in Isa::of(Precision::F32).iter().copied() {
             for vectors in 1..20 {
                 let (mr, nv) = best(isa, 14, 14, vectors, 64);
-                assert!(registers(isa, mr, nv) <= isa.registers());
+                assert!(registers(isa, mr, nv) <= isa.product_registers());
             }
         }
     }

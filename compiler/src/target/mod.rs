@@ -26,6 +26,9 @@ pub trait IsaFacts: Copy {
     /// without spilling.
     fn registers(self) -> usize;
 
+    /// Like [`registers`](Self::registers), for loops over multiply-adds of matrix products.
+    fn product_registers(self) -> usize;
+
     /// Like [`registers`](Self::registers), for loops over dot products.
     fn dot_registers(self) -> usize;
 
@@ -108,6 +111,14 @@ impl IsaFacts for Isa {
             Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Pairs | Self::Wasm128Dot => 13,
             Self::Portable | Self::Avx2 | Self::AvxVnni => 16,
             Self::Neon | Self::NeonDot | Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 32,
+        }
+    }
+
+    fn product_registers(self) -> usize {
+        match self {
+            // If LLVM keeps the order of the source. In its default order V8 spills sums of tiles wider than 4x2.
+            Self::Wasm128Relaxed => 16,
+            _ => self.registers(),
         }
     }
 

@@ -54,8 +54,9 @@ const MANIFEST: (&str, &str) = ("package.json", include_str!("package.json"));
 /// Module of the crate.
 const ENTRY: (&str, &str) = ("web", include_str!("../../carried/web.rs"));
 
-/// Flags of the modules: a single codegen unit with link-time optimization, so that unreachable code is removed.
-const FLAGS: [&str; 2] = ["-Clto=fat", "-Ccodegen-units=1"];
+/// Flags of the modules: a single codegen unit with link-time optimization, so that unreachable code is removed, and the
+/// order of the source, in which a kernel's values fit in the registers that an engine allocates.
+const FLAGS: [&str; 3] = ["-Clto=fat", "-Ccodegen-units=1", "-Cllvm-args=-pre-RA-sched=source"];
 
 /// Paths of the files that are known before the build.
 pub fn outputs(artifact: &Artifact<'_>) -> Vec<PathBuf> {
