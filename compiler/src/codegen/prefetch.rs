@@ -9,7 +9,6 @@ use quote::quote;
 use super::step::Context;
 use super::tokens::{affine, lit, plus};
 use crate::ir::{NodeId, Op};
-use crate::schedule::ahead::prefetched;
 use crate::target::IsaFacts;
 
 /// Elements that the iterations of a kernel prefetch together.
@@ -45,12 +44,12 @@ pub struct Next {
 }
 
 impl Next {
-    /// Returns the weights that layer `id` of `macs` multiply-adds prefetches: those of a classifier that reads its output and
-    /// that memory would bound. `packed` returns the offset and the size of a classifier's packed weights.
+    /// Returns the weights that layer `id` prefetches: those of a classifier that reads its output and that memory would bound,
+    /// but at most `prefetched`. `packed` returns the offset and the size of a classifier's packed weights.
     pub fn after(
         context: &Context<'_>,
         id: NodeId,
-        macs: usize,
+        prefetched: usize,
         packed: impl FnOnce(NodeId) -> Option<(usize, usize)>,
     ) -> Option<Self> {
         let [reader] = *context.graph.readers(id) else { return None };
@@ -59,7 +58,7 @@ impl Next {
         }
         let (at, size) = packed(reader)?;
         // Rounded down: a view must not begin beyond the packed block.
-        let per_channel = prefetched(macs).min(size) / context.graph.node(id).tensor.shape.channels;
+        let per_channel = prefetched.min(size) / context.graph.node(id).tensor.shape.channels;
         (per_channel > 0).then_some(Self { at, per_channel })
     }
 

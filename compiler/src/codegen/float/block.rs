@@ -211,7 +211,7 @@ impl Block<'_> {
                     quote!(group * #stride)
                 });
                 let calls = |rows, windows, to, dots, kernels: &mut Vec<Kernel>| {
-                    let fast = conv.is_fast().then(|| Fast { flag: flag_name("produce"), dots });
+                    let fast = conv.is_fast().then(|| Fast { flag: flag_name("produce"), dots, next: None });
                     let (weights, out) = (group_weights.clone(), quote!(ring));
                     let team = Team::ONE;
                     PanelCalls {
@@ -385,7 +385,11 @@ impl Block<'_> {
             let dots = dots(&conv, rows, &windows, &quote!(rt::dst(project_dots, 0)), kernels);
             quote!(if project_fast { #dots })
         });
-        let fast = conv.is_fast().then(|| Fast { flag: flag_name("project"), dots: quote!(rt::src(project_dots, 0)) });
+        let fast = conv.is_fast().then(|| Fast {
+            flag: flag_name("project"),
+            dots: quote!(rt::src(project_dots, 0)),
+            next: None,
+        });
         let residual = conv.epilogue.residual.then(|| (quote!(x), to.clone(), self.input.tensor.element));
         let (layer, out) = (self.packed.project, quote!(out));
         let team = if self.row().is_none() { self.context.team } else { Team::ONE };

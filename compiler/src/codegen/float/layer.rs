@@ -14,6 +14,7 @@ use crate::codegen::prefetch::Next;
 use crate::codegen::step::{Code, Context, Team, note, place};
 use crate::codegen::tokens::{affine, lit, repeat};
 use crate::ir::{Activation, DepthwiseConv2d, ElementType, Node, NodeId, Op, Shape, Tensor, Tile};
+use crate::schedule::ahead::{prefetched, prefetched_with_two_ports};
 use crate::schedule::balance::is_balanced;
 use crate::target::IsaFacts;
 
@@ -82,7 +83,21 @@ fn conv(
         });
         quote!([#(#windows),*])
     };
-    let fast = conv.is_fast().then(|| Fast { flag: flag_name("conv"), dots: quote!(rt::src(dots, 0)) });
+    let next = |prefetched: usize| {
+        let next = Next::after(context, id, prefetched, |reader| {
+            let classifier = context.graph.node(reader);
+            let dense = Conv::new(context.isa, &classifier.op, node.tensor, classifier.tensor, classifier.tile)?;
+            Some((*packs.layer((reader, 0))?.at.first()?, dense.group_floats()))
+        });
+        next.filter(|_| count == 1 && conv.window.is_point())
+    };
+    let (shape, weights) = (conv.output.shape, conv.k() * conv.output.shape.channels);
+    let macs = shape.pixels() * weights;
+    let fast = conv.is_fast().then(|| Fast {
+        flag: flag_name("conv"),
+        dots: quote!(rt::src(dots, 0)),
+        next: next(prefetched(macs)),
+    });
     let (flag, dots) = match &fast {
         None => (quote!(), quote!()),
         Some(fast) => {
@@ -94,11 +109,6 @@ fn conv(
         }
     };
     let residual = residual.map(|residual| (quote!(residual), of_chunk(0, c_row), residual.tensor.element));
-    let next = Next::after(context, id, conv.output.shape.elements() * conv.k(), |reader| {
-        let classifier = context.graph.node(reader);
-        let dense = Conv::new(context.isa, &classifier.op, node.tensor, classifier.tensor, classifier.tile)?;
-        Some((*packs.layer((reader, 0))?.at.first()?, dense.group_floats()))
-    });
     let calls = PanelCalls {
         conv: &conv,
         layer,
@@ -109,7 +119,7 @@ fn conv(
         to: of_chunk(Conv::interior(node.tensor), c_row),
         residual,
         fast,
-        next: next.filter(|_| count == 1 && conv.window.is_point()),
+        next: next(prefetched_with_two_ports(context.isa.lanes(), macs, weights)),
         team,
     };
     let calls = calls.code(&mut kernels);

@@ -28,7 +28,7 @@ pub struct PanelCalls<'a> {
     pub residual: Option<(TokenStream, TokenStream, ElementType)>,
     /// Arguments of the fast inner product, if it may be used.
     pub fast: Option<Fast>,
-    /// Weights of the next layer to prefetch.
+    /// Weights of the next layer to prefetch with plain products.
     pub next: Option<Next>,
     /// Team that shares the panels.
     pub team: Team,
@@ -40,6 +40,8 @@ pub struct Fast {
     pub flag: Ident,
     /// Dot of the first pixel: a `Src`.
     pub dots: TokenStream,
+    /// Weights of the next layer to prefetch.
+    pub next: Option<Next>,
 }
 
 impl PanelCalls<'_> {
@@ -146,7 +148,7 @@ impl PanelCalls<'_> {
         }
         let from = |floats: usize| part.map(|_| lit(floats)).map(|floats| quote!(first * #floats));
         let (from_a, from_d, from_c) = (from(cut.input), from(cut.pixels), from(cut.output));
-        let next = self.next.filter(|_| part.is_none()).map(|next| {
+        let next = fast.map_or(self.next, |fast| fast.next).filter(|_| part.is_none()).map(|next| {
             gemm.next = call.panels.width() * next.per_channel;
             let first = lit(call.first);
             next.argument(&sum(&[quote!(#first), call.channels.clone()]))

@@ -11,6 +11,7 @@ use crate::codegen::prefetch::Next;
 use crate::codegen::step::{Code, Context, Team, note, parts_of, place};
 use crate::codegen::tokens::{affine, lit, repeat, sum};
 use crate::ir::{Node, NodeId, Op, Order, Tensor, Tile, Widened, WidenedForm, Window};
+use crate::schedule::ahead::prefetched;
 use crate::schedule::quantized::{QUAD, Sharing, sharing};
 use crate::target::IsaFacts;
 
@@ -83,7 +84,7 @@ pub fn statements(context: &Context<'_>, plan: &Plan, id: NodeId, step: usize, s
     let pools = epilogue.pool.is_some();
     let (to_area, size) = if pools { (quote!(sums), size_of::<i32>()) } else { (quote!(out), 1) };
     let header = lit(layer.header);
-    let next = Next::after(context, id, shape.elements() * from.channels, |reader| {
+    let next = Next::after(context, id, prefetched(shape.elements() * from.channels), |reader| {
         let panels = &plan.layer((reader, 0))?.panels;
         Some((panels.first()?.at, panels.iter().map(|panels| panels.count * panels.stride).sum()))
     });
