@@ -121,7 +121,7 @@ impl Isa {
     /// Returns a proof that this processor has the instruction set, or `None` if it does not.
     ///
     /// Without `std`, and in WebAssembly, only the features that the program was compiled for are known: an engine
-    /// without them rejects the whole module. What its dot products of bytes are is tried out.
+    /// without them rejects the whole module. How it multiplies bytes is tried out.
     pub fn detect(self) -> Option<Detected> {
         present(self).then_some(Detected(self))
     }
@@ -175,29 +175,20 @@ fn present(isa: Isa) -> bool {
         Isa::NeonDot => present(Isa::Neon) && has_dot_products(),
         Isa::Wasm128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
         Isa::Wasm128Relaxed => cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd")),
-        Isa::Wasm128Pairs => has_exact_pairs(),
-        Isa::Wasm128Dot => has_exact_dot_products(),
+        Isa::Wasm128Pairs | Isa::Wasm128Dot => multiplies_bytes_exactly(isa),
         Isa::Avx2 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx512Vnni | Isa::Avx512Bf16 => false,
     }
 }
 
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-fn has_exact_pairs() -> bool {
-    crate::simd::quantized::wasm128pairs::is_exact()
+fn multiplies_bytes_exactly(isa: Isa) -> bool {
+    use crate::simd::quantized::{wasm128dot, wasm128pairs};
+
+    if isa == Isa::Wasm128Dot { wasm128dot::is_exact() } else { wasm128pairs::is_exact() }
 }
 
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "relaxed-simd"))))]
-fn has_exact_pairs() -> bool {
-    false
-}
-
-#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-fn has_exact_dot_products() -> bool {
-    crate::simd::quantized::wasm128dot::is_exact()
-}
-
-#[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "relaxed-simd"))))]
-fn has_exact_dot_products() -> bool {
+fn multiplies_bytes_exactly(_: Isa) -> bool {
     false
 }
 

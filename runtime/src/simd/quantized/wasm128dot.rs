@@ -4,12 +4,10 @@
 //! The specification leaves open how activations of more than seven bits are multiplied. [`is_exact`] finds out what
 //! the engine does; those on x86-64 processors with VNNI use its instruction.
 
-use core::arch::wasm32::*;
-use core::hint::black_box;
-
 pub use super::wasm128::*;
 use super::wasm128::{four, halves, vector};
 use crate::simd::Src;
+use core::arch::wasm32::*;
 
 /// Four activations per lane, as bytes.
 pub type Quads = v128;
@@ -20,11 +18,15 @@ pub type Weights = v128;
 pub fn is_exact() -> bool {
     // The sums of two products that other implementations saturate to 16 bits, or take for negative.
     const EXTREMES: [(i8, u8); 4] = [(i8::MAX, 255), (i8::MIN, 255), (i8::MIN, 128), (1, 129)];
-    EXTREMES.iter().all(|(weight, activation)| {
-        let [weights, quads] = [i8x16_splat(*weight), u8x16_splat(*activation)].map(black_box);
-        let sums = dot(quads, weights, none());
-        let expected = i32x4_splat(4 * i32::from(*weight) * i32::from(*activation));
-        i32x4_all_true(i32x4_eq(sums, expected))
+    is_exact_for(EXTREMES, |quads, weights| dot(quads, weights, none()))
+}
+
+/// Returns whether `dot` is exact for four equal pairs of each weight and activation in `extremes`.
+pub(super) fn is_exact_for(extremes: [(i8, u8); 4], dot: impl Fn(v128, v128) -> v128) -> bool {
+    extremes.into_iter().all(|(weight, activation)| {
+        let [weights, quads] = [i8x16_splat(weight), u8x16_splat(activation)].map(core::hint::black_box);
+        let expected = i32x4_splat(4 * i32::from(weight) * i32::from(activation));
+        i32x4_all_true(i32x4_eq(dot(quads, weights), expected))
     })
 }
 
