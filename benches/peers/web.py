@@ -44,12 +44,12 @@ def build(args) -> None:
 
 
 def environments(has_avx_vnni: bool) -> list[tuple[list[str], list[str], str]]:
-    """Arguments that start Node, the path of a browser, and what distinguishes an environment from others of its version."""
+    """Arguments that start Node, the path of a browser, and a suffix for the name in the table."""
     flag = subprocess.run([ROOT / "scripts/relaxed-simd.sh", "node"], capture_output=True, text=True, check=True).stdout
     newest = ["npx", "--yes", "node@latest"]
     found = [(["node", *flag.split()], [], ""), (newest, [], "")]
     if has_avx_vnni:
-        # As on processors that lack it.
+        # Measures the kernels of processors without AVX-VNNI.
         found.append(([*newest, "--no-enable-avx-vnni"], [], " without AVX-VNNI"))
     if Path(CHROMIUM).exists():
         found.append((["node"], [CHROMIUM], ""))
@@ -62,7 +62,7 @@ def measure(args, has_avx_vnni: bool) -> list[dict]:
     build(args)
     rows = []
     for program, browser, kind in environments(has_avx_vnni):
-        # AVX-VNNI multiplies only bytes.
+        # AVX-VNNI affects only int8 kernels.
         for precision in ["int8"] if kind else PRECISIONS:
             step(f"{' '.join(program)} {' '.join(browser)} {precision}")
             command = [*program, HERE / "run.mjs", FILES, precision, str(args.runs), *browser]
@@ -92,11 +92,11 @@ def rows_of(result: dict, precision: str) -> list[dict]:
 
 
 def code() -> list[str]:
-    """One row for each engine: code size, plain and compressed."""
+    """One row for each module of mbvc and each other engine: code size, plain and compressed."""
     ours = {
         f"mbvc {name}, {title}": [path, path.with_name("index.js")]
         for precision, title in PRECISIONS.items()
-        for name, suffix in (("dot product of bytes", ".dot"), ("relaxed", ".relaxed"), ("simd128", ""))
+        for name, suffix in (("dot", ".dot"), ("relaxed", ".relaxed"), ("simd128", ""))
         if (path := FILES / f"mbvc-{precision}/mbvc-{precision}{suffix}.wasm").exists()
     }
     theirs = {name: [HERE / "node_modules" / path for path in paths] for name, paths in CODE.items()}

@@ -225,7 +225,7 @@ pub enum IsaArg {
     Wasm128,
     /// WebAssembly with relaxed SIMD, for float networks
     Wasm128relaxed,
-    /// WebAssembly with relaxed SIMD and dot products of bytes that saturate pairs, for quantized networks
+    /// WebAssembly with relaxed SIMD and dot products of bytes in pairs, for quantized networks
     Wasm128pairs,
     /// WebAssembly with relaxed SIMD and exact dot products of bytes, for quantized networks
     Wasm128dot,

@@ -150,7 +150,7 @@ fn inspect_shows_what_a_file_was_packed_for() {
     let spec = ["inspect", "tiny.packed", "--spec", "tiny.yaml"];
     let said = good(folder, &spec);
     for part in
-        ["version 6", "Tiny: tiny.yaml, precision f32, fusion block", "neon", "squash bilinear", "softmax", "none"]
+        ["version 7", "Tiny: tiny.yaml, precision f32, fusion block", "neon", "squash bilinear", "softmax", "none"]
     {
         assert!(said.contains(part), "no `{part}` in\n{said}");
     }
@@ -187,7 +187,7 @@ fn rejects_corrupt_packed_files() {
         (whole[..whole.len() - 1].to_vec(), "does not match their header"),
         (whole[..20].to_vec(), "does not match their header"),
         ([&whole[..], &[0; 64]].concat(), "does not match their header"),
-        (with(8, &7u32.to_le_bytes()), "packed weights of version 7, expected version 6"),
+        (with(8, &6u32.to_le_bytes()), "packed weights of version 6, expected version 7"),
         (with(24, &u64::MAX.to_le_bytes()), "does not match their header"),
         (with(56, &u32::MAX.to_le_bytes()), "does not match their header"),
         (with(whole.len() - 64, b"\xff"), "are damaged"),

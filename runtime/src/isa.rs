@@ -30,8 +30,8 @@ pub enum Isa {
     Wasm128,
     /// WebAssembly with SIMD128 and relaxed SIMD. For float networks.
     Wasm128Relaxed,
-    /// WebAssembly with SIMD128 and relaxed SIMD, in an engine whose dot product of bytes saturates the sums of pairs. For
-    /// quantized networks.
+    /// WebAssembly with SIMD128 and relaxed SIMD, in an engine whose dot product of bytes is exact for pairs that fit in 16
+    /// bits. For quantized networks.
     Wasm128Pairs,
     /// WebAssembly with SIMD128 and relaxed SIMD, in an engine whose dot product of bytes is exact. For quantized
     /// networks.
@@ -121,7 +121,8 @@ impl Isa {
     /// Returns a proof that this processor has the instruction set, or `None` if it does not.
     ///
     /// Without `std`, and in WebAssembly, only the features that the program was compiled for are known: an engine
-    /// without them rejects the whole module. How it multiplies bytes is tried out.
+    /// without them rejects the whole module. Whether its dot products of bytes are exact is
+    /// tested at run time.
     pub fn detect(self) -> Option<Detected> {
         present(self).then_some(Detected(self))
     }

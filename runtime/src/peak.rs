@@ -197,7 +197,7 @@ macro_rules! dot_loops {
     )+};
 }
 
-// The dot products of AVX2 and AVX-512 without VNNI that most products use.
+// Those of AVX2, AVX-512 without VNNI and `wasm128pairs` that projections use.
 dot_loops! {
     dots_portable: portable, NARROW_ROWS;
     #[cfg(target_arch = "aarch64")]

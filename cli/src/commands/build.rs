@@ -21,8 +21,8 @@ use crate::{engine, files, name, standalone, ui};
 /// weights, labels and preprocessing; weights are packed at startup for the processor that it runs on. The program
 /// reads binary PPM and PGM, BMP, and raw pixels. The header of a library documents its functions and the linker flags.
 ///
-/// A web package is a folder that contains WebAssembly modules with SIMD and with relaxed SIMD, of which the best is
-/// loaded that the engine supports, packed weights, an ES module without dependencies and its types, and a demo page.
+/// A web package is a folder that contains WebAssembly modules with SIMD and with relaxed SIMD, of which the fastest
+/// that the engine supports is loaded, packed weights, an ES module without dependencies and its types, and a demo page.
 ///
 /// A project for a microcontroller is a folder with a Cargo project for Cortex-M that runs in QEMU: the network as a crate
 /// without dependencies, packed weights, and a program that calls it without a heap or an operating system.

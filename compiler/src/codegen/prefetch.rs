@@ -44,12 +44,12 @@ pub struct Next {
 }
 
 impl Next {
-    /// Returns the weights that layer `id` prefetches: those of a classifier that reads its output and that memory would bound,
-    /// but at most `prefetched`. `packed` returns the offset and the size of a classifier's packed weights.
+    /// Returns the weights that layer `id` prefetches: at most `most` weights of the classifier that reads its output. A
+    /// classifier is bound by memory. `packed` returns the offset and the size of its packed weights.
     pub fn after(
         context: &Context<'_>,
         id: NodeId,
-        prefetched: usize,
+        most: usize,
         packed: impl FnOnce(NodeId) -> Option<(usize, usize)>,
     ) -> Option<Self> {
         let [reader] = *context.graph.readers(id) else { return None };
@@ -58,7 +58,7 @@ impl Next {
         }
         let (at, size) = packed(reader)?;
         // Rounded down: a view must not begin beyond the packed block.
-        let per_channel = prefetched.min(size) / context.graph.node(id).tensor.shape.channels;
+        let per_channel = most.min(size) / context.graph.node(id).tensor.shape.channels;
         (per_channel > 0).then_some(Self { at, per_channel })
     }
 

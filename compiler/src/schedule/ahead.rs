@@ -1,17 +1,22 @@
 //! Weights that a layer prefetches for the next one.
 //!
 //! A classifier reads each weight once, for one pixel, so that memory bounds it. The head before it is bound by
-//! arithmetic, and leaves the memory idle. Beyond what memory delivers meanwhile, prefetches delay the head.
+//! arithmetic, and leaves the memory idle. Prefetching more than memory delivers in that time
+//! delays the head.
 
-/// Returns the weights that a layer of `macs` multiply-adds can prefetch without waiting, on processors that compute one
-/// vector of multiply-adds per cycle, or as many dot products: Zen 4, which alone runs the fast inner product. A core
-/// reads a cache line in about six cycles. Per cycle it computes at most as many multiply-adds as a line has weights.
+/// Returns the number of weights that a layer of `macs` multiply-adds can prefetch without waiting, on processors that
+/// compute one vector of multiply-adds per cycle. A core reads a cache line in about six cycles. Per cycle it computes at
+/// most as many multiply-adds as a line has weights.
+///
+/// For the fast inner product, which only Zen 4 runs, and for quantized layers.
 pub fn prefetched(macs: usize) -> usize {
     macs / 6
 }
 
 /// Like [`prefetched`], for processors that compute two vectors of `lanes` multiply-adds per cycle. On an Intel Xeon a core
-/// reads a cache line of sixteen floats in about eight cycles. The layer itself reads `weights` weights.
+/// reads a cache line of sixteen floats in about eight cycles. The `weights` weights of the layer itself take a part of that.
+///
+/// For plain products: those of all processors, for some of which this is less than possible.
 pub fn prefetched_with_two_ports(lanes: usize, macs: usize, weights: usize) -> usize {
     (macs / lanes).saturating_sub(weights)
 }

@@ -45,7 +45,10 @@ pub fn fast_pays(isa: Isa, k: usize, channels: usize) -> bool {
 
 /// Returns the maximum pixels of a tile of `nv` vectors, or 0 if none fits.
 pub fn widest(isa: Isa, nv: usize) -> usize {
-    let all = isa.product_registers();
+    widest_in(isa.product_registers(), isa, nv)
+}
+
+fn widest_in(all: usize, isa: Isa, nv: usize) -> usize {
     (1..=all).take_while(|mr| registers(isa, *mr, nv) <= all).last().unwrap_or(0)
 }
 
@@ -74,15 +77,19 @@ pub fn product(isa: Isa, p: Product, mr: usize, nv: usize) -> usize {
 }
 
 /// Returns the cheapest `(mr, nv)` among the `nv` that `allowed` admits. Ties go to the narrowest.
+///
+/// The layout of the weights depends on `nv`, and all instruction sets with the same `registers` can share packed weights,
+/// so only `mr` depends on `product_registers`.
 pub fn best_tile(isa: Isa, p: Product, allowed: impl Fn(usize) -> bool) -> (usize, usize) {
-    (1..=p.vectors.min(isa.product_registers() / 2 - 2))
+    let (all, pixels) = (isa.registers(), p.rows * p.cols);
+    (1..=p.vectors.min(all / 2 - 2))
         .filter(|nv| allowed(*nv))
         .filter_map(|nv| {
-            let mr = widest(isa, nv).min(p.rows * p.cols);
-            (mr > 0).then(|| (product(isa, p, mr, nv), nv, mr))
+            let mr = widest_in(all, isa, nv).min(pixels);
+            (mr > 0).then(|| (product(isa, p, mr, nv), nv))
         })
         .min()
-        .map_or((1, 1), |(_, nv, mr)| (mr, nv))
+        .map_or((1, 1), |(_, nv)| (widest(isa, nv).min(pixels), nv))
 }
 
 /// Remainder of a channel group after its whole vectors.
@@ -117,10 +124,25 @@ mod tests {
     }
 
     #[test]
+    fn modules_with_and_without_relaxed_simd_share_weights() {
+        for (side, vectors, k) in
+            [(1, 251, 1280), (7, 40, 960), (7, 320, 320), (14, 144, 96), (56, 3, 144), (112, 24, 16)]
+        {
+            let [plain, relaxed] = [Isa::Wasm128, Isa::Wasm128Relaxed].map(|isa| best(isa, side, side, vectors, k).1);
+            assert_eq!(plain, relaxed, "{side} {vectors} {k}");
+        }
+    }
+
+    #[test]
     fn tiles_fill_the_register_file() {
         assert_eq!(best(Isa::Avx512, 28, 28, 2, 192), (14, 2));
         assert!(best(Isa::Avx512, 1, 1, 63, 1280).1 >= 8, "one pixel needs enough sums to hide the latency");
         assert_eq!(best(Isa::Wasm128, 28, 28, 8, 192), (4, 2), "V8 spills sums of larger tiles");
+        assert_eq!(
+            best(Isa::Wasm128Relaxed, 28, 28, 8, 192),
+            (6, 2),
+            "a multiply-add needs no register for its product"
+        );
         let rows = Product { rows: 7, cols: 7, flat: false, vectors: 240, k: 160 };
         assert_eq!(best_tile(Isa::Wasm128, rows, |_| true), (4, 2), "tiles of one vector have a load per product");
         let (mr, nv) = best(Isa::Avx2, 28, 28, 4, 192);

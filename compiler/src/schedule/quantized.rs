@@ -19,13 +19,13 @@ pub fn dense_form(isa: Isa, product: Product, order: Order) -> DotForm {
 
 /// Returns the registers that a tile of `sums` and `nv` vectors of weights needs. The activations take `held`
 /// registers if they are multiplied by lane, otherwise one. One more is reserved for the register allocator.
-fn registers(form: DotForm, sums: usize, nv: usize, held: usize) -> usize {
+fn registers((isa, form): (Isa, DotForm), sums: usize, nv: usize, held: usize) -> usize {
     let (weights, others) = match form {
         DotForm::Bytes => (1, 1),
         // A tile is one block of assembly, so the activations take the register that is reserved for the allocator.
         DotForm::Pairs | DotForm::Windows => (1, 0),
-        // The constant 1, which adds pairs, and pairs that are not yet added.
-        DotForm::PairedBytes => (1, 4),
+        // The constant 1, which adds pairs, and pairs that are not yet added. In WebAssembly their sum is not in place.
+        DotForm::PairedBytes => (1, if isa.computes_addresses() { 4 } else { 3 }),
         DotForm::Words | DotForm::CrossedWords => (2, 2),
         // The constant 128, which converts activations to signed. For pairs also the pairs of a quad, and products that
         // are not yet added to the sums.
@@ -53,7 +53,7 @@ fn tile(broadcasts: usize, nv: usize, k: usize) -> usize {
 /// Returns the maximum pixels of a tile of `nv` vectors.
 fn widest(isa: Isa, form: DotForm, nv: usize) -> usize {
     (1..=isa.dot_registers())
-        .take_while(|mr| registers(form, mr * nv, nv, *mr) <= isa.dot_registers())
+        .take_while(|mr| registers((isa, form), mr * nv, nv, *mr) <= isa.dot_registers())
         .last()
         .unwrap_or(1)
 }
@@ -77,8 +77,9 @@ fn best(
     // Rows are packed together, which takes one more register.
     let spare = usize::from(rows > 1 && form != DotForm::Pairs);
     let allowed = |nv: usize| allowed(nv) && (nv == 1 || form != DotForm::Pairs);
-    let fits =
-        |mr: usize, nv| registers(form, rows * mr * nv, nv, held(rows * mr, unit)) + spare <= isa.dot_registers();
+    let fits = |mr: usize, nv| {
+        registers((isa, form), rows * mr * nv, nv, held(rows * mr, unit)) + spare <= isa.dot_registers()
+    };
     let cheapest = |allowed: &dyn Fn(usize) -> bool| {
         let candidates = (1..=vectors.min(isa.dot_registers() / 2)).filter(|nv| allowed(*nv));
         let cost = |nv| {
@@ -227,15 +228,17 @@ mod tests {
         let wasm = |form| (Isa::Wasm128, form);
         assert_eq!(product_tile(wasm(DotForm::Words), [196, 1], 24, 144, |_| true), (4, 2));
         assert_eq!(quad_tile(wasm(DotForm::CrossedWords), 14, 144, 24, |_| true), (1, 2));
+        let pairs = |isa| product_tile((isa, DotForm::PairedBytes), [196, 1], 24, 144, |_| true);
+        assert_eq!((pairs(Isa::Wasm128Pairs), pairs(Isa::Avx2)), ((4, 2), (3, 3)));
         for isa in Isa::of(Precision::Int8).iter().copied() {
             let forms = [isa.dot_form(), isa.quad_form(), isa.pixel_form()];
             for (form, vectors) in forms.into_iter().flat_map(|form| (1..20).map(move |vectors| (form, vectors))) {
                 let (mr, nv) = product_tile((isa, form), [49, 1], vectors, 64, |_| true);
-                assert!(registers(form, mr * nv, nv, mr) <= isa.dot_registers());
+                assert!(registers((isa, form), mr * nv, nv, mr) <= isa.dot_registers());
                 let (mr, nv) = quad_tile((isa, form), 14, vectors, 16, |_| true);
                 assert!(
                     vectors.is_multiple_of(nv)
-                        && registers(form, QUAD * mr * nv, nv, QUAD * mr) <= isa.dot_registers().max(7)
+                        && registers((isa, form), QUAD * mr * nv, nv, QUAD * mr) <= isa.dot_registers().max(7)
                 );
             }
         }

@@ -60,7 +60,7 @@ pub trait IsaFacts: Copy {
     fn has_fast_product(self) -> bool;
 
     /// Whether quantized kernels have a fast requantization: sums with a bias that makes them the bit pattern of a float,
-    /// and a short form of the reference rounding for small factors.
+    /// and a form of the reference rounding for small factors, which is shorter on x86-64.
     fn has_biased_sums(self) -> bool;
 
     /// Whether there is a vocabulary for bytes in vectors of half the width.
@@ -116,7 +116,7 @@ impl IsaFacts for Isa {
 
     fn product_registers(self) -> usize {
         match self {
-            // If LLVM keeps the order of the source. In its default order V8 spills sums of tiles wider than 4x2.
+            // With `-pre-RA-sched=source`. With LLVM's default instruction order, V8 spills sums of tiles larger than 4x2.
             Self::Wasm128Relaxed => 16,
             _ => self.registers(),
         }
@@ -124,7 +124,7 @@ impl IsaFacts for Isa {
 
     fn dot_registers(self) -> usize {
         match self {
-            // Measured in V8. With exact dot products of bytes, tiles that need more than thirteen are slower.
+            // Measured in V8. With exact dot products of bytes, tiles that need more than thirteen registers are slower.
             Self::Wasm128 | Self::Wasm128Pairs => 16,
             _ => self.registers(),
         }

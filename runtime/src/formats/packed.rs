@@ -20,7 +20,7 @@ use crate::numerics::Numerics;
 use crate::preprocess::Preprocess;
 use crate::scratch::{Line, Packed, lines, lines_mut};
 
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 const LINE: usize = size_of::<Line>();
 /// Offset of the checksum, the last four bytes of the header.
 const CHECKSUM: usize = LINE - 4;

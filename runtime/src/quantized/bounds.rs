@@ -1,7 +1,8 @@
-//! Bounds of a channel's sums, and the proof that they can carry `BIAS` through one multiply-add.
+//! Bounds of a channel's sums, and the proof that they can carry `BIAS` through the requantization.
 //!
 //! The float with the bit pattern `BIAS + sum` is 2^23 + sum for sums from 0 to 2^23, so that the multiply-add by the
-//! scale and `-2^23 * scale` rounds exactly what `f32(sum) * scale` rounds. Below 0 it is less than 2^23, and the
+//! scale and `-2^23 * scale` rounds exactly what `f32(sum) * scale` rounds. So does the product of the scale and the
+//! difference from 2^23, where there is no multiply-add with one rounding. Below 0 it is less than 2^23, and the
 //! result less than 0; above 2^23 it is more than the sum, and both results are beyond 255.
 
 use super::weight_sums::Reach;
@@ -39,6 +40,7 @@ impl Bounds {
             && (self.most < 1 << 23 || (1 << 23) as f32 * scale >= 255.5)
             // Beyond 32 bits the conversion returns the minimum integer.
             && carried(self.most).is_some_and(|most| most * scale < (1 << 30) as f32)
+            // No product is below -2^23, where the conversion of WebAssembly's kernels would overflow.
             && scale < 1.0;
         if fits { Some((0, scale)) } else { constant() }
     }
@@ -83,6 +85,8 @@ mod tests {
         let symmetric = |most: i64| Bounds { least: -most, most };
         // Sums beyond 2^23 that would not saturate.
         assert_eq!(symmetric((1 << 23) + 1).biased(1e-6), None);
+        // Products below -2^23.
+        assert_eq!(symmetric(900).biased(1.0), None);
         // Sums so far below that the sign would change.
         assert_eq!(Bounds { least: -i64::from(BIAS), most: 0 }.biased(0.1), None);
         assert_eq!(symmetric(1 << 40).biased(0.1), None);

@@ -6,7 +6,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { FLAGS, serve, typeOf } from "./common.mjs";
+import { FLAGS, serve, typeOf, weightsOf } from "./common.mjs";
 
 const [, , folder, data, stem, playwright, executablePath, ...pictures] = process.argv;
 const { chromium } = await import(pathToFileURL(resolve(playwright, "index.mjs")));
@@ -20,9 +20,7 @@ async function answer({ pathname, searchParams }) {
   if (pathname === "/") return send("text/html", PAGE);
   if (pathname === "/forbidden") return send("text/html", PAGE, STRICT.replace("'wasm-unsafe-eval'", ""));
   if (pathname === "/cut.weights") {
-    // Packages of float networks have one file for both modules.
-    const ending = { wasm128pairs: ".relaxed", wasm128dot: ".dot" }[searchParams.get("isa")] ?? "";
-    const whole = await readFile(join(folder, `${stem}${ending}.weights`));
+    const whole = await readFile(join(folder, weightsOf(stem, searchParams.get("isa"))));
     return send("application/octet-stream", whole.subarray(0, whole.length / 2));
   }
   if (pathname === "/plain.wasm") return send("text/plain", await readFile(join(folder, `${stem}.wasm`)));

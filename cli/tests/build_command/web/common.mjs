@@ -13,6 +13,9 @@ export const FLAGS = [
   "--disable-sync",
 ];
 
+/** The name of the packed weights that the module with kernels for `isa` reads. Modules of float networks share one file. */
+export const weightsOf = (stem, isa) => `${stem}${{ wasm128pairs: ".relaxed", wasm128dot: ".dot" }[isa] ?? ""}.weights`;
+
 /** The content type of a file. */
 export const typeOf = (path) => TYPES[extname(path)] ?? "application/octet-stream";
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { weightsOf } from "./common.mjs";
 
 const [, , folder, data, stem] = process.argv;
 const { load } = await import(pathToFileURL(resolve(folder, "index.js")));
@@ -83,7 +84,7 @@ throws(() => model.profile({ runs: -1 }), /invalid runs: expected/);
 assert.deepEqual(await model.classify(b), results.b, "the model works after errors");
 
 // Weights.
-const weights = await readFile(join(folder, `${stem}.weights`)).catch(() => null);
+const weights = await readFile(join(folder, weightsOf(stem, model.info.isa))).catch(() => null);
 if (weights === null) {
   await fails(load(new Uint8Array(64)), /part of this package/);
 } else {
@@ -98,6 +99,17 @@ if (weights === null) {
   await fails(load(join(data, "absent.weights")), /cannot read the weights: .*absent/);
   await fails(load("http://127.0.0.1:9/x.weights"), /cannot load the weights from http:/);
 }
+
+// An engine whose dot products of bytes are not exact.
+const { Instance } = WebAssembly;
+WebAssembly.Instance = class {
+  exports = { dot: (signed, unsigned) => 4 * signed * ((unsigned << 24) >> 24) };
+};
+const inexact = await load();
+assert.equal(inexact.info.isa, model.info.precision === "int8" ? "wasm128" : model.info.isa);
+assert.deepEqual(await inexact.classify(b), results.b);
+WebAssembly.Instance = Instance;
+
 const wasm = join(folder, `${stem}.wasm`);
 await writeFile(join(data, "cut.wasm"), (await readFile(wasm)).subarray(0, 1000));
 await fails(load(undefined, { wasm: join(data, "cut.wasm") }), /WebAssembly module is damaged/);

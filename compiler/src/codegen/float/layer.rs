@@ -83,8 +83,8 @@ fn conv(
         });
         quote!([#(#windows),*])
     };
-    let next = |prefetched: usize| {
-        let next = Next::after(context, id, prefetched, |reader| {
+    let next = |most: usize| {
+        let next = Next::after(context, id, most, |reader| {
             let classifier = context.graph.node(reader);
             let dense = Conv::new(context.isa, &classifier.op, node.tensor, classifier.tensor, classifier.tile)?;
             Some((*packs.layer((reader, 0))?.at.first()?, dense.group_floats()))

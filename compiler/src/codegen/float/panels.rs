@@ -28,7 +28,7 @@ pub struct PanelCalls<'a> {
     pub residual: Option<(TokenStream, TokenStream, ElementType)>,
     /// Arguments of the fast inner product, if it may be used.
     pub fast: Option<Fast>,
-    /// Weights of the next layer to prefetch with plain products.
+    /// Weights of the next layer that the kernels of plain products prefetch.
     pub next: Option<Next>,
     /// Team that shares the panels.
     pub team: Team,
@@ -40,7 +40,7 @@ pub struct Fast {
     pub flag: Ident,
     /// Dot of the first pixel: a `Src`.
     pub dots: TokenStream,
-    /// Weights of the next layer to prefetch.
+    /// Weights of the next layer that the kernels of the fast inner product prefetch.
     pub next: Option<Next>,
 }
 

@@ -41,7 +41,7 @@ export interface Info {
   readonly precision: "f32" | "bf16" | "int8" | "uint8";
   /** Instruction set of the kernels. */
   readonly isa: string;
-  /** Whether the module with relaxed SIMD instructions runs. */
+  /** Whether a module with relaxed SIMD instructions runs. */
   readonly relaxed: boolean;
   /** How pictures are cropped and resized. */
   readonly framing: string;

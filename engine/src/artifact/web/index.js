@@ -18,19 +18,22 @@ const DOT = [
   20, 0, 32, 0, 253, 15, 32, 1, 253, 15, 65, 0, 253, 17, 253, 147, 2, 253, 27, 0, 11,
 ];
 
-/** The same with sums of pairs in 16 bits. */
+/** The same with an instruction that first adds the products in pairs, in 16 bits. */
 const PAIRS = [
   0, 97, 115, 109, 1, 0, 0, 0, 1, 7, 1, 96, 2, 127, 127, 1, 127, 3, 2, 1, 0, 7, 7, 1, 3, 100, 111, 116, 0, 0, 10, 25, 1,
   23, 0, 32, 0, 253, 15, 32, 1, 253, 15, 253, 146, 2, 65, 1, 253, 16, 253, 186, 1, 253, 27, 0, 11,
 ];
 
-/** Whether products of bytes are exact where the kernels use them: without saturation, and in pairs within 16 bits. */
+/** Tests of the dot products of bytes. `dot`: exact for all bytes. `pairs`: exact if the sum of each pair fits in 16 bits. */
 const isExact = {
-  dot: () => multiplies(DOT, [[127, 255], [-128, 255], [-128, 128], [1, 129]]),
-  pairs: () => multiplies(PAIRS, [[64, 255], [-64, 255], [-64, 128], [1, 129]]),
+  dot: () => isExactFor(DOT, [[127, 255], [-128, 255], [-128, 128], [1, 129]]),
+  pairs: () => isExactFor(PAIRS, [[64, 255], [-64, 255], [-64, 128], [1, 129]]),
 };
 
-/** Modules, the best first, where `wasm` is not null. The engine must accept `probe`. */
+/**
+ * Modules, the best first. `wasm` is null if the package has no such module. A module can be used if the engine accepts
+ * `probe` and `runs` returns true.
+ */
 const MODULES = [
   { name: "dot", probe: RELAXED, runs: isExact.dot, wasm: @dot_module@, weights: @dot_weights@ },
   { name: "relaxed", probe: RELAXED, runs: @relaxed_runs@, wasm: @relaxed_module@, weights: @relaxed_weights@ },
@@ -59,7 +62,7 @@ export async function load(weights, options = {}) {
   return new Model(exports, file, module.name !== "simd");
 }
 
-/** The first module that the engine accepts. */
+/** The best module that the engine and `relaxed` allow. */
 function choose(relaxed) {
   if (typeof WebAssembly !== "object") throw new Error("this engine does not support WebAssembly");
   const accepted = MODULES.filter(({ wasm, probe }) => wasm !== null && WebAssembly.validate(new Uint8Array(probe)));
@@ -69,15 +72,15 @@ function choose(relaxed) {
 }
 
 /**
- * Whether a module's dot product of bytes is exact. The specification of relaxed SIMD leaves open what it does with bytes
- * of eight bits and with large sums.
+ * Whether the function `dot` of the module `code` is exact for all `extremes`, each a signed and an unsigned byte. The
+ * result is implementation-defined for unsigned bytes above 127 and for sums that overflow.
  */
-function multiplies(code, extremes) {
+function isExactFor(code, extremes) {
   try {
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(code)));
     return extremes.every(([signed, unsigned]) => exports.dot(signed, unsigned) === 4 * signed * unsigned);
   } catch {
-    return false; // The other modules cannot be compiled either, and report the reason.
+    return false; // The selected module cannot be compiled either, and reports the reason.
   }
 }
 

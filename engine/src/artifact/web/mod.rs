@@ -15,12 +15,10 @@ use crate::packed::pack;
 use crate::rustc::Compiler;
 use crate::source::module_of;
 
-/// A module of a package. The loader takes the last one that the engine supports.
+/// A module of a package. The loader takes the fastest one that the engine supports.
 #[derive(PartialEq, Eq)]
 struct Variant {
-    /// Name in the loader.
-    name: &'static str,
-    /// End of the names of its files.
+    /// Suffix of the names of its files, before the extension.
     ending: &'static str,
     /// Features of WebAssembly that it requires, as rustc spells them.
     features: &'static str,
@@ -28,14 +26,10 @@ struct Variant {
     isas: &'static [Isa],
 }
 
-const SIMD: Variant = Variant { name: "simd", ending: "", features: "+simd128", isas: &[Isa::Wasm128] };
-const RELAXED: Variant = Variant {
-    name: "relaxed",
-    ending: ".relaxed",
-    features: "+simd128,+relaxed-simd",
-    isas: &[Isa::Wasm128Relaxed, Isa::Wasm128Pairs],
-};
-const DOT: Variant = Variant { name: "dot", ending: ".dot", features: RELAXED.features, isas: &[Isa::Wasm128Dot] };
+const SIMD: Variant = Variant { ending: "", features: "+simd128", isas: &[Isa::Wasm128] };
+const RELAXED: Variant =
+    Variant { ending: ".relaxed", features: "+simd128,+relaxed-simd", isas: &[Isa::Wasm128Relaxed, Isa::Wasm128Pairs] };
+const DOT: Variant = Variant { ending: ".dot", features: RELAXED.features, isas: &[Isa::Wasm128Dot] };
 
 /// Texts of a package, by their names in it.
 const TEXTS: [(&str, &str); 8] = [
@@ -54,15 +48,17 @@ const MANIFEST: (&str, &str) = ("package.json", include_str!("package.json"));
 /// Module of the crate.
 const ENTRY: (&str, &str) = ("web", include_str!("../../carried/web.rs"));
 
-/// Flags of the modules: a single codegen unit with link-time optimization, so that unreachable code is removed, and the
-/// order of the source, in which a kernel's values fit in the registers that an engine allocates.
+/// Flags of the modules: a single codegen unit with link-time optimization, so that unreachable code is removed, and
+/// instructions in the order of the source, in which the live vectors of a kernel fit in the registers of an engine.
 const FLAGS: [&str; 3] = ["-Clto=fat", "-Ccodegen-units=1", "-Cllvm-args=-pre-RA-sched=source"];
 
 /// Paths of the files that are known before the build.
 pub fn outputs(artifact: &Artifact<'_>) -> Vec<PathBuf> {
     let (folder, stem) = (artifact.names.package(), &artifact.names.stem);
-    let binaries = variants(&artifact.compiled.spec.isas).into_iter().map(|variant| variant.module(stem));
-    let weights = (!artifact.embed).then(|| SIMD.weights(stem));
+    let variants = variants(&artifact.compiled.spec.isas);
+    let binaries = variants.iter().map(|variant| variant.module(stem));
+    // Whether modules share a file is only known when they are packed.
+    let weights = variants.iter().filter(|_| !artifact.embed).map(|variant| variant.weights(stem));
     let texts = TEXTS.iter().chain([&MANIFEST]).map(|(name, _)| (*name).to_owned());
     binaries.chain(weights).chain(texts).map(|name| folder.join(name)).collect()
 }
@@ -84,10 +80,10 @@ pub fn build(artifact: &Artifact<'_>, compiler: &Compiler) -> Result<Built> {
             .map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    // Kernels with the same layout share a file.
+    // If all modules have the same layout, they share a file.
     let is_shared = parts.windows(2).all(|pair| matches!(pair, [one, other] if one.reads_the_weights_of(other)));
     let mut files = Vec::new();
-    let mut texts = Texts { artifact, modules: Vec::new() };
+    let mut texts = Texts { artifact, modules: Vec::new(), binaries: Vec::new() };
     for ((part, module), at) in parts.into_iter().zip(modules).zip(0..) {
         let names = ModuleFiles {
             variant: part.variant,
@@ -100,13 +96,14 @@ pub fn build(artifact: &Artifact<'_>, compiler: &Compiler) -> Result<Built> {
         }
         texts.modules.push(names);
     }
+    texts.binaries = files.iter().map(|(name, _)| name.clone()).collect();
     files.extend(TEXTS.iter().chain([&MANIFEST]).map(|(name, text)| ((*name).to_owned(), texts.fill(text).into())));
     let folder = artifact.names.package();
     let file = |(name, content)| NewFile { path: folder.join::<String>(name), content, executable: false };
     Ok(Built { files: files.into_iter().map(file).collect(), compile: None })
 }
 
-/// The modules of a package: the one that every engine runs, and those with kernels of their own.
+/// Returns the modules of a package, the fastest last: the one with SIMD alone, and those that `available` has an instruction set for.
 fn variants(available: &[Isa]) -> Vec<&'static Variant> {
     let more = [&RELAXED, &DOT].into_iter().filter(|variant| variant.own(available).is_some());
     [&SIMD].into_iter().chain(more).collect()
@@ -130,12 +127,12 @@ impl Variant {
         format!("{stem}{}.weights", self.ending)
     }
 
-    /// The instruction set that only this module can have.
+    /// Returns the instruction set in `available` that only this module can have, if any.
     fn own(&self, available: &[Isa]) -> Option<Isa> {
         self.isas.iter().copied().find(|isa| available.contains(isa))
     }
 
-    /// The instruction set of its kernels.
+    /// Returns the instruction set of its kernels: its own, or one that every target has.
     fn isa(&self, available: &[Isa]) -> Option<Isa> {
         let on_every_target = || available.iter().copied().filter(|isa| isa.architecture().is_none());
         self.own(available).or_else(|| on_every_target().max_by_key(|isa| !isa.is_emulated()))
@@ -177,7 +174,7 @@ impl<'a> Part<'a> {
         Ok(Self { variant, name: &names.prefix, quantized, embed: *embed, code, weights })
     }
 
-    /// Whether both modules can share one weights file: the files differ only in their instruction set and the checksum.
+    /// Whether two modules can share one weights file: the files differ only in their instruction set and the checksum.
     fn reads_the_weights_of(&self, other: &Self) -> bool {
         let [one, two] = [&self.weights, &other.weights];
         let identity = |file: &[u8]| PackedHeader::parse(file).map(|header| header.identity);
@@ -203,8 +200,10 @@ impl<'a> Part<'a> {
 /// The texts of a package.
 struct Texts<'a> {
     artifact: &'a Artifact<'a>,
-    /// The module for every engine first.
+    /// Files of the modules.
     modules: Vec<ModuleFiles>,
+    /// Names of the modules and of the weights files.
+    binaries: Vec<String>,
 }
 
 impl Texts<'_> {
@@ -243,6 +242,8 @@ impl Texts<'_> {
             ("relaxed_runs", if spec.isas.contains(&Isa::Wasm128Pairs) { "isExact.pairs" } else { "() => true" }),
             ("dot_module", &dot),
             ("dot_weights", &dot_weights),
+            // Not `*.wasm`: the folder may have files of an earlier build.
+            ("binaries", &self.binaries.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")),
             ("version", env!("CARGO_PKG_VERSION")),
         ];
         fill(template, &facts)

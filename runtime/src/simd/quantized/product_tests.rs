@@ -109,7 +109,7 @@ products! {
     wasm128pairs_adds_exact_products: wasm128pairs, Wasm128Pairs, "simd128,relaxed-simd" pairs;
 }
 
-/// Tests the requantization of biased sums against that of the sums.
+/// Compares the requantization of biased sums with scalar rounding.
 macro_rules! biased {
     ($($(#[$attribute:meta])* $test:ident: $module:ident, $isa:ident, $feature:literal;)*) => {$(
         $(#[$attribute])*
@@ -140,13 +140,13 @@ macro_rules! biased {
                 return;
             }
             for scale in [1.0_f32.next_down(), 0.5, 0.25, 0.1, 0.003, 3.1e-5] {
-                // Steps from -2 to 258, at and beside ties, and the limits of what packing admits.
+                // Steps from -2 to 258, at and beside ties, and sums at the limits that packing admits.
                 let near = (-4..=516).flat_map(|half| (-1..=1).map(move |by| (half as f32 / 2.0 / scale) as i32 + by));
-                let far = [1 - BIAS, -(1 << 24), -(1 << 23), 1 << 23, (1 << 23) + 12_345];
+                let far = [2 - BIAS, -(1 << 24), -(1 << 23), 1 << 23, (1 << 23) + 12_345];
                 let saturates = |sum: &i32| *sum <= 1 << 23 || (1 << 23) as f32 * scale >= 255.5;
                 let sums: Vec<i32> = near.chain(far).filter(saturates).collect();
                 for sum in sums {
-                    // SAFETY: only where the processor has the instruction set.
+                    // SAFETY: `detect` found the instruction set.
                     unsafe { check(scale, core::array::from_fn(|lane| sum - lane as i32 % 2)) }
                 }
             }

@@ -1,6 +1,7 @@
 //! WebAssembly with SIMD128: activations widened to 16 bits, two products per instruction, four lanes.
 //!
-//! `wasm128pairs` and `wasm128dot` are for engines with relaxed SIMD whose dot products of bytes are exact.
+//! `wasm128dot` is for engines whose relaxed dot product of four bytes is exact, `wasm128pairs` for those that are exact
+//! if pairs fit in 16 bits.
 
 use core::arch::wasm32::*;
 
@@ -258,8 +259,9 @@ pub mod fast {
     }
 }
 
-/// Near this float, the difference of two floats is that of their bits, so that its addition rounds to an integer, ties
-/// to even. The bits of larger floats are larger integers, those of smaller positive ones smaller integers.
+/// 1.5 * 2^23. Floats from 2^23 to 2^24 are consecutive integers with consecutive bit patterns. The addition of this one
+/// rounds to an integer, ties to even, and the difference of the bit patterns is that integer. Other positive floats have
+/// the same order as their bit patterns.
 const MAGIC: f32 = 12_582_912.0;
 
 /// Converts sums to steps of the result's scale in XNNPACK's arithmetic. Packing proves that no step exceeds 32 bits.
@@ -269,14 +271,15 @@ const MAGIC: f32 = 12_582_912.0;
 pub fn steps(sums: Sums, scales: Scales) -> Sums {
     let magic = MAGIC.to_bits().cast_signed();
     let moved = f32x4_add(f32x4_mul(f32x4_convert_i32x4(sums), scales), f32x4_splat(MAGIC));
-    // The bits of negative floats are less than any other, and their difference would overflow.
+    // Negative floats have negative bit patterns, from which the subtraction would overflow.
     i32x4_sub(i32x4_max(moved, i32x4_splat(magic - (1 << 20))), i32x4_splat(magic))
 }
 
 /// Computes [`steps`] of sums with `BIAS` added. Negative results stay negative.
 ///
-/// The difference from 2^23 is the sum, so that the product is rounded as that of `steps`. No result is below -2^23,
-/// because packing proves that the scale is less than 1.
+/// For sums from 0 to 2^23, the difference from 2^23 is the sum, so that the product is rounded as that of `steps`; other
+/// sums saturate to the same result. Packing admits scales up to 1, so that no product is below -2^23 and the subtraction
+/// of bit patterns does not overflow.
 #[inline]
 #[target_feature(enable = "simd128")]
 pub fn steps_of_biased(sums: Sums, scales: Scales) -> Sums {
@@ -291,6 +294,13 @@ pub fn steps_by_multiplier(sums: Sums, by: Multipliers) -> Sums {
     divide(high_mul(i32x4_mul(sums, by.before), by), by)
 }
 
+/// Computes [`steps_by_multiplier`] for factors with negative exponents, which have no left shift.
+#[inline]
+#[target_feature(enable = "simd128")]
+pub fn steps_by_small_multiplier(sums: Sums, by: Multipliers) -> Sums {
+    divide(high_mul(sums, by), by)
+}
+
 /// Returns bits 31 to 62 of the 64-bit lanes, those of `low` first.
 #[inline]
 #[target_feature(enable = "simd128")]
@@ -298,8 +308,8 @@ fn upper(low: v128, high: v128) -> v128 {
     i32x4_shuffle::<0, 2, 4, 6>(u64x2_shr(low, 31), u64x2_shr(high, 31))
 }
 
-/// Multipliers below one half. SIMD128 has no shorter form of their arithmetic.
-pub use self::{load_multipliers as load_small_multipliers, steps_by_multiplier as steps_by_small_multiplier};
+/// Multipliers below one half are loaded as all others.
+pub use self::load_multipliers as load_small_multipliers;
 
 /// Returns `2 * value * multiplier / 2^32`, rounded to nearest, ties up. No multiplier is negative.
 #[inline]
@@ -322,7 +332,7 @@ fn divide(product: v128, by: Multipliers) -> v128 {
     i32x4_sub(v128_xor(shifted, sign), sign)
 }
 
-/// Packs four vectors of steps as results, saturated to 0..=255 only.
+/// Packs four vectors of steps as results, saturated to 0..=255, without a zero point or narrower limits.
 #[inline]
 #[target_feature(enable = "simd128")]
 pub fn pack_unlimited(steps: [Sums; 4]) -> Packed {
@@ -338,8 +348,8 @@ pub fn pack(steps: [Sums; 4], range: Range) -> Packed {
     unsigned(i8x16_min(i8x16_max(signed, bytes(range.low)), bytes(range.high)))
 }
 
-/// Adds `zero` to four vectors and saturates the sums to signed bytes. LLVM compiles an unsigned saturation to two more
-/// instructions.
+/// Adds `zero`, in 16-bit lanes, to four vectors, and saturates the sums to signed bytes. LLVM emits two more instructions
+/// for unsigned saturation.
 #[inline]
 #[target_feature(enable = "simd128")]
 fn narrow_all([a, b, c, d]: [Sums; 4], zero: v128) -> v128 {
@@ -361,7 +371,7 @@ fn narrow(number: v128) -> v128 {
     i16x8_narrow_i32x4(number, number)
 }
 
-/// Returns a number from 0 to 255, minus 128, in all bytes.
+/// Returns `number - 128` in all bytes, for a number from 0 to 255.
 #[inline]
 #[target_feature(enable = "simd128")]
 fn bytes(number: v128) -> v128 {

@@ -2,7 +2,8 @@
 //! and signed weights in one instruction.
 //!
 //! The specification leaves open how activations of more than seven bits are multiplied. [`is_exact`] finds out what
-//! the engine does; those on x86-64 processors with VNNI use its instruction.
+//! the engine does; V8 uses the instruction of AVX-VNNI where
+//! the processor has it.
 
 pub use super::wasm128::*;
 use super::wasm128::{four, halves, vector};
@@ -16,12 +17,12 @@ pub type Weights = v128;
 
 /// Returns whether [`dot`] is exact in this engine.
 pub fn is_exact() -> bool {
-    // The sums of two products that other implementations saturate to 16 bits, or take for negative.
+    // The sums of two products that other implementations saturate to 16 bits, or interpret as negative.
     const EXTREMES: [(i8, u8); 4] = [(i8::MAX, 255), (i8::MIN, 255), (i8::MIN, 128), (1, 129)];
     is_exact_for(EXTREMES, |quads, weights| dot(quads, weights, none()))
 }
 
-/// Returns whether `dot` is exact for four equal pairs of each weight and activation in `extremes`.
+/// Returns whether `dot` is exact for each weight and activation of `extremes`, repeated four times.
 pub(super) fn is_exact_for(extremes: [(i8, u8); 4], dot: impl Fn(v128, v128) -> v128) -> bool {
     extremes.into_iter().all(|(weight, activation)| {
         let [weights, quads] = [i8x16_splat(weight), u8x16_splat(activation)].map(core::hint::black_box);

@@ -1,15 +1,16 @@
-//! WebAssembly with relaxed SIMD, on engines whose dot product of bytes adds unsigned activations times signed weights in
-//! pairs with saturation to 16 bits. Products of channel quads use it; all others are those of `wasm128`.
+//! WebAssembly with relaxed SIMD, on engines whose dot product of bytes multiplies unsigned activations by signed weights
+//! and adds the products in pairs, with saturation to 16 bits. Products of channel quads use it; all others are those of
+//! `wasm128`.
 //!
-//! The specification leaves open how activations of more than seven bits are multiplied. [`is_exact`] finds out what
-//! the engine does; those on x86-64 processors use `vpmaddubsw`.
+//! The specification leaves open how activations of more than seven bits are multiplied. [`is_exact`] tests the engine.
+//! V8 on x86-64 compiles the instruction to `vpmaddubsw`.
 
 pub use super::wasm128::*;
 use super::wasm128dot::is_exact_for;
 
 /// Returns whether pairs that do not saturate are exact in this engine.
 pub fn is_exact() -> bool {
-    // Pairs near the limits of 16 bits, and activations that other implementations take for negative.
+    // Pairs near the limits of 16 bits, and activations that other implementations interpret as negative.
     const EXTREMES: [(i8, u8); 4] = [(64, 255), (-64, 255), (-64, 128), (1, 129)];
     is_exact_for(EXTREMES, |quads, weights| pairs::dot(quads, weights, none()))
 }

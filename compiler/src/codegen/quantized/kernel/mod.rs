@@ -32,8 +32,8 @@ use crate::target::{DotForm, Isa, IsaFacts};
 /// How sums are requantized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finish {
-    /// The sums have a bias that one multiply-add removes. Results have zero point 0 and no clamp beyond saturation to
-    /// 8 bits.
+    /// The sums have a bias that makes them bit patterns of floats. Results have zero point 0 and no clamp beyond
+    /// saturation to 8 bits.
     Biased,
     /// Any zero point and clamp.
     General,
@@ -192,16 +192,19 @@ fn adds_apart(form: DotForm) -> bool {
     matches!(form, DotForm::Words | DotForm::PairedBytes | DotForm::CrossedWords)
 }
 
-/// Returns a loop over `quads` quads, which are `k` in `step`. The compiler would unroll short runs fully, order their
-/// products by weight, and spill sums if registers are few or there are several runs (`is_one_of_several`).
+/// Returns a loop over `quads` quads; `step` computes quad `k`. If registers are few, or the run is one of several
+/// (`is_one_of_several`), the compiler must not unroll it fully: it would order the products by weight, and spill sums.
 fn each_quad(isa: Isa, form: DotForm, quads: usize, is_one_of_several: bool, step: TokenStream) -> TokenStream {
+    if quads == 1 && !is_one_of_several {
+        return step;
+    }
     if adds_apart(form) {
         return in_pairs(isa, quads, step);
     }
     if isa.has_few_registers() || is_one_of_several { one_by_one(quads, &step) } else { repeat("k", quads, step) }
 }
 
-/// Returns a loop over `quads` quads with one per iteration, which the compiler cannot unroll fully.
+/// Returns a loop that computes one of `quads` quads per iteration, and that the compiler cannot unroll fully.
 fn one_by_one(quads: usize, step: &TokenStream) -> TokenStream {
     let quads = lit(quads);
     quote!(for k in 0..rt::unseen(#quads) { #step })
