@@ -121,8 +121,8 @@ impl Isa {
     /// Returns a proof that this processor has the instruction set, or `None` if it does not.
     ///
     /// Without `std`, and in WebAssembly, only the features that the program was compiled for are known: an engine
-    /// without them rejects the whole module. Whether its dot products of bytes are exact is
-    /// tested at run time.
+    /// without them rejects the whole module. Whether its dot products of bytes are exact is tested
+    /// at run time.
     pub fn detect(self) -> Option<Detected> {
         present(self).then_some(Detected(self))
     }

@@ -197,7 +197,7 @@ macro_rules! dot_loops {
     )+};
 }
 
-// Those of AVX2, AVX-512 without VNNI and `wasm128pairs` that projections use.
+// The dot products of AVX2, AVX-512 without VNNI and `wasm128pairs` are those of projections.
 dot_loops! {
     dots_portable: portable, NARROW_ROWS;
     #[cfg(target_arch = "aarch64")]

@@ -57,7 +57,7 @@ fn node(folder: &Path, flags: &[&str], script: &str, arguments: &[&str]) -> Valu
     json_lines(&String::from_utf8(output.stdout).unwrap()).remove(0)
 }
 
-/// The flag with which node has relaxed SIMD: another one if it needs none.
+/// Returns the flag that enables relaxed SIMD in node, or one without effect if it needs none.
 fn relaxed_simd() -> String {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/relaxed-simd.sh");
     let output = Command::new(script).arg("node").output().unwrap();

@@ -25,7 +25,7 @@ fn registers((isa, form): (Isa, DotForm), sums: usize, nv: usize, held: usize) -
         // A tile is one block of assembly, so the activations take the register that is reserved for the allocator.
         DotForm::Pairs | DotForm::Windows => (1, 0),
         // The constant 1, which adds pairs, and pairs that are not yet added. In WebAssembly their sum is not in place.
-        DotForm::PairedBytes => (1, if isa.computes_addresses() { 4 } else { 3 }),
+        DotForm::PairedBytes => (1, if isa.architecture() == Some("wasm32") { 4 } else { 3 }),
         DotForm::Words | DotForm::CrossedWords => (2, 2),
         // The constant 128, which converts activations to signed. For pairs also the pairs of a quad, and products that
         // are not yet added to the sums.

@@ -83,7 +83,7 @@ pub fn build(artifact: &Artifact<'_>, compiler: &Compiler) -> Result<Built> {
     // If all modules have the same layout, they share a file.
     let is_shared = parts.windows(2).all(|pair| matches!(pair, [one, other] if one.reads_the_weights_of(other)));
     let mut files = Vec::new();
-    let mut texts = Texts { artifact, modules: Vec::new(), binaries: Vec::new() };
+    let mut named = Vec::new();
     for ((part, module), at) in parts.into_iter().zip(modules).zip(0..) {
         let names = ModuleFiles {
             variant: part.variant,
@@ -94,16 +94,18 @@ pub fn build(artifact: &Artifact<'_>, compiler: &Compiler) -> Result<Built> {
         if !artifact.embed && (at == 0 || !is_shared) {
             files.push((names.weights.clone(), part.weights));
         }
-        texts.modules.push(names);
+        named.push(names);
     }
-    texts.binaries = files.iter().map(|(name, _)| name.clone()).collect();
+    let binaries = files.iter().map(|(name, _)| name.clone()).collect();
+    let texts = Texts { artifact, modules: named, binaries };
     files.extend(TEXTS.iter().chain([&MANIFEST]).map(|(name, text)| ((*name).to_owned(), texts.fill(text).into())));
     let folder = artifact.names.package();
     let file = |(name, content)| NewFile { path: folder.join::<String>(name), content, executable: false };
     Ok(Built { files: files.into_iter().map(file).collect(), compile: None })
 }
 
-/// Returns the modules of a package, the fastest last: the one with SIMD alone, and those that `available` has an instruction set for.
+/// Returns the modules of a package, the fastest last: the one with SIMD alone, and those that `available` has an
+/// instruction set for.
 fn variants(available: &[Isa]) -> Vec<&'static Variant> {
     let more = [&RELAXED, &DOT].into_iter().filter(|variant| variant.own(available).is_some());
     [&SIMD].into_iter().chain(more).collect()

@@ -60,8 +60,8 @@ pub struct FixedAddends<V, M> {
 }
 
 /// Bias of the sums of layers whose results are never negative: `BIAS + sum` is the bit pattern of the float `2^23 +
-/// sum`, which one multiply-add, or a subtraction and a multiplication, scales. Packing proves for each channel that all sums are in the range in which this is
-/// exact.
+/// sum`, which one multiply-add, or a subtraction and a multiplication, scales. Packing proves for each channel that all
+/// sums are in the range in which this is exact.
 pub const BIAS: i32 = 0x4b00_0000;
 
 #[cfg(target_arch = "aarch64")]

@@ -118,6 +118,9 @@ pub fn load_multipliers(from: Src<'_, u8>, at: usize, exponents: usize) -> Multi
     multipliers(vector(from, at), vector(from, exponents))
 }
 
+/// Multipliers below one half are loaded as all others.
+pub use self::load_multipliers as load_small_multipliers;
+
 #[inline]
 #[target_feature(enable = "simd128")]
 fn multipliers(multipliers: v128, exponents: v128) -> Multipliers {
@@ -307,9 +310,6 @@ pub fn steps_by_small_multiplier(sums: Sums, by: Multipliers) -> Sums {
 fn upper(low: v128, high: v128) -> v128 {
     i32x4_shuffle::<0, 2, 4, 6>(u64x2_shr(low, 31), u64x2_shr(high, 31))
 }
-
-/// Multipliers below one half are loaded as all others.
-pub use self::load_multipliers as load_small_multipliers;
 
 /// Returns `2 * value * multiplier / 2^32`, rounded to nearest, ties up. No multiplier is negative.
 #[inline]

@@ -2,13 +2,13 @@
 //! and signed weights in one instruction.
 //!
 //! The specification leaves open how activations of more than seven bits are multiplied. [`is_exact`] finds out what
-//! the engine does; V8 uses the instruction of AVX-VNNI where
-//! the processor has it.
+//! the engine does; V8 uses the instruction of AVX-VNNI where the processor has it.
+
+use core::arch::wasm32::*;
 
 pub use super::wasm128::*;
 use super::wasm128::{four, halves, vector};
 use crate::simd::Src;
-use core::arch::wasm32::*;
 
 /// Four activations per lane, as bytes.
 pub type Quads = v128;
