@@ -64,7 +64,7 @@ teams! {
         fusion = "block", numerics = "fast", width = 1.4;
     one_pixel: "tests/differential/specs/same.yaml", [1, 1], everyday ["avx2", "neon"],
         fusion = "block", numerics = "strict";
-    bf16: "tests/differential/specs/symmetric.yaml", [61, 113], everyday ["avx512bf16", "avx2", "neon"],
+    bf16: "tests/differential/specs/symmetric.yaml", [61, 113], everyday ["amxbf16", "avx512bf16", "avx2", "neon"],
         fusion = "block", numerics = "strict", precision = "bf16", width = 1.4;
     int8: "tests/differential/specs/same.yaml", [60, 225], everyday ["avx512vnni", "avx2", "neon"],
         fusion = "block", numerics = "strict", precision = "int8";

@@ -12,7 +12,7 @@ RUST_ENGINES = TARGET / "rust_engines"
 TFLITE = {"f32": "f32", "bf16": "f32", "int8": "int8_ptq", "uint8": "uint8_qat"}
 ISAS = {
     "f32": ["avx512", "avx2"],
-    "bf16": ["avx512bf16", "avx512", "avx2"],
+    "bf16": ["amxbf16", "avx512bf16", "avx512", "avx2"],
     "int8": ["avx512vnni", "avx512", "avx2"],
     "uint8": ["avx512vnni", "avx512", "avx2"],
 }

@@ -219,6 +219,8 @@ pub enum IsaArg {
     Avxvnni,
     /// x86-64 with AVX-512 and VNNI, for quantized networks
     Avx512vnni,
+    /// x86-64 with AVX-512, BF16 and AMX, for bf16 networks
+    Amxbf16,
     /// x86-64 with AVX-512 and BF16, for bf16 networks
     Avx512bf16,
     /// WebAssembly with SIMD
@@ -242,6 +244,7 @@ impl From<IsaArg> for Isa {
             IsaArg::Avx512 => Self::Avx512,
             IsaArg::Avxvnni => Self::AvxVnni,
             IsaArg::Avx512vnni => Self::Avx512Vnni,
+            IsaArg::Amxbf16 => Self::AmxBf16,
             IsaArg::Avx512bf16 => Self::Avx512Bf16,
             IsaArg::Wasm128 => Self::Wasm128,
             IsaArg::Wasm128relaxed => Self::Wasm128Relaxed,

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use mbvc_compiler::ir::{ElementType, Factors, Graph, Op, ParamId, Shape, Tensor};
+use mbvc_compiler::ir::{ElementType, Factors, Graph, Op, ParamId, Product, Shape, Tensor};
 
 use super::error::InterpError;
-use super::kernels::{self, Convolution, Image};
+use super::kernels::{self, Convolution, Image, Order};
 use super::machine::Arithmetic;
 use super::params::{Bindings, Params};
 use super::real::Real;
@@ -53,9 +53,14 @@ impl<T: Real> Float<T> {
         Ok(match op {
             Op::Conv2d(conv) => {
                 let shape = conv.epilogue.unpooled(output.shape);
-                let (weight, pairs) = (self.weight(conv.weight, conv.factors), conv.factors == Factors::Bf16);
+                let weight = self.weight(conv.weight, conv.factors);
                 let layer = Convolution { window: conv.window, weight: &weight, bias: bias(conv.bias) };
-                let sums = layer.dense(*input, shape, pairs);
+                let order = match (conv.product, conv.factors) {
+                    (Product::Blocks { depth }, _) => Order::Blocks { depth },
+                    (_, Factors::Bf16) => Order::Pairs,
+                    _ => Order::Raster,
+                };
+                let sums = layer.dense(*input, shape, order);
                 let result = kernels::finish(sums, conv.epilogue, residual);
                 match conv.epilogue.pool {
                     Some(_) => kernels::pool(Image { shape, quant: None, values: &result }),

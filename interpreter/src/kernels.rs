@@ -12,6 +12,47 @@ pub struct Image<'v, T> {
     pub values: &'v [T],
 }
 
+/// The order in which the products of an output are added to its bias.
+#[derive(Clone, Copy)]
+pub enum Order {
+    /// One after the other.
+    Raster,
+    /// In pairs, the second of a pair first.
+    Pairs,
+    /// `depth` products at a time: the even and the odd ones are summed separately, from zero. The sum of both is added.
+    Blocks { depth: usize },
+}
+
+impl Order {
+    /// Adds the products of adjacent taps to the sums of all output channels. Weights: `[tap][out]`.
+    fn accumulate<T: Number>(self, sums: &mut [T], taps: &[T], weights: &[T]) {
+        let channels = sums.len();
+        let products = || taps.iter().zip(weights.chunks_exact(channels));
+        match self {
+            Self::Raster => products().for_each(|(tap, weights)| accumulate(sums, *tap, weights)),
+            Self::Pairs => {
+                let mut products = products();
+                while let Some(first) = products.next() {
+                    for (tap, weights) in products.next().into_iter().chain([first]) {
+                        accumulate(sums, *tap, weights);
+                    }
+                }
+            }
+            Self::Blocks { depth } => {
+                for (taps, weights) in taps.chunks(depth).zip(weights.chunks(depth * channels)) {
+                    let mut parts = [vec![T::ZERO; channels], vec![T::ZERO; channels]];
+                    for (at, (tap, weights)) in taps.iter().zip(weights.chunks_exact(channels)).enumerate() {
+                        accumulate(&mut parts[at % 2], *tap, weights);
+                    }
+                    for (sum, (even, odd)) in sums.iter_mut().zip(parts[0].iter().zip(&parts[1])) {
+                        *sum = sum.add(even.add(*odd));
+                    }
+                }
+            }
+        }
+    }
+}
+
 pub struct Convolution<'v, T> {
     pub window: Window,
     pub weight: &'v [T],
@@ -19,9 +60,8 @@ pub struct Convolution<'v, T> {
 }
 
 impl<T: Number> Convolution<'_, T> {
-    /// Weights `[kh, kw, in, out]`; a chain takes the taps in raster order, the channels inner. In each of `pairs` of taps,
-    /// the second one comes first.
-    pub fn dense(&self, input: Image<'_, T>, output: Shape, pairs: bool) -> Vec<T> {
+    /// Weights `[kh, kw, in, out]`; the taps of a sum are in raster order, the channels inner.
+    pub fn dense(&self, input: Image<'_, T>, output: Shape, order: Order) -> Vec<T> {
         let ([kh, kw], [sh, sw]) = (self.window.kernel, self.window.stride);
         let (padded, row) = padded(input, self.window.padding);
         let channels = input.shape.channels;
@@ -34,13 +74,7 @@ impl<T: Number> Convolution<'_, T> {
                 let from = (y * sh + ky) * row + x * sw * channels;
                 let taps = &padded[from..from + kw * channels];
                 let weights = &self.weight[ky * kw * channels * output.channels..];
-                let mut products = taps.iter().zip(weights.chunks_exact(output.channels));
-                while let Some((tap, weights)) = products.next() {
-                    if let Some((tap, weights)) = pairs.then(|| products.next()).flatten() {
-                        accumulate(out, *tap, weights);
-                    }
-                    accumulate(out, *tap, weights);
-                }
+                order.accumulate(out, taps, weights);
             }
         }
         out

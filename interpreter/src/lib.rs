@@ -38,7 +38,8 @@ pub enum Mode {
     /// and multiplies by `1 / pixels`.
     ///
     /// In bf16 networks, weights and values are rounded to nearest, ties to even, where the graph has the type bf16. In a
-    /// product of two bf16 factors, channels are taken in pairs, the second of a pair first. Subnormal numbers are zero.
+    /// product of two bf16 factors, channels are taken in pairs, the second of a pair first; in a product of blocks, some channels
+    /// at a time, the even and the odd ones summed separately. Subnormal numbers are zero.
     Strict,
     /// f64 in all operations on f32 parameters and image, without any rounding to bf16: the reference for measuring
     /// errors.

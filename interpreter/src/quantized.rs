@@ -8,7 +8,7 @@ use mbvc_compiler::ir::{Activation, ElementType, Epilogue, Graph, Op, Origin, Pa
 use mbvc_runtime::quantized::arithmetic::{Add, Integer, Limits, Pool, PoolKind, Quant, Requantize, Rounding};
 
 use super::error::InterpError;
-use super::kernels::{self, Convolution, Image};
+use super::kernels::{self, Convolution, Image, Order};
 use super::machine::{Arithmetic, Machine, input_shape};
 
 /// The stored values of a parameter.
@@ -247,7 +247,8 @@ impl Arithmetic for Integers {
                 let values = centered()?;
                 let image = Image { values: &values, ..*input };
                 let shape = conv.epilogue.unpooled(output.shape);
-                let sums = Convolution { window: conv.window, weight: &weight, bias }.dense(image, shape, false);
+                let sums =
+                    Convolution { window: conv.window, weight: &weight, bias }.dense(image, shape, Order::Raster);
                 let result = finish(sums, requantize, conv.epilogue)?;
                 match conv.epilogue.pool {
                     Some(_) => self.average(&Image { shape, quant: Some(requantize.output), values: &result }, output),

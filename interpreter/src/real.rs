@@ -10,6 +10,8 @@ pub trait Number: Copy {
 
     /// `self * weight + sum`.
     fn fma(self, weight: Self, sum: Self) -> Self;
+
+    fn add(self, other: Self) -> Self;
 }
 
 /// Quantized numbers and their sums.
@@ -22,6 +24,10 @@ impl Number for i32 {
     fn fma(self, weight: Self, sum: Self) -> Self {
         self.wrapping_mul(weight).wrapping_add(sum)
     }
+
+    fn add(self, other: Self) -> Self {
+        self.wrapping_add(other)
+    }
 }
 
 pub trait Real: Number + PartialOrd {
@@ -31,7 +37,6 @@ pub trait Real: Number + PartialOrd {
     fn to_f32(self) -> f32;
     fn of_f64(value: f64) -> Self;
     fn to_f64(self) -> f64;
-    fn add(self, other: Self) -> Self;
     /// `sum / count` in the arithmetic of the pool.
     fn mean(sum: Self, count: usize) -> Self;
     /// Rounds to bf16, if this is the arithmetic of generated code.
@@ -45,6 +50,10 @@ impl Number for f32 {
     #[inline(always)]
     fn fma(self, weight: Self, sum: Self) -> Self {
         self.mul_add(weight, sum)
+    }
+
+    fn add(self, other: Self) -> Self {
+        self + other
     }
 }
 
@@ -67,10 +76,6 @@ impl Real for f32 {
         f64::from(self)
     }
 
-    fn add(self, other: Self) -> Self {
-        self + other
-    }
-
     fn mean(sum: Self, count: usize) -> Self {
         sum * (1.0 / count as Self)
     }
@@ -88,6 +93,10 @@ impl Number for f64 {
     #[inline(always)]
     fn fma(self, weight: Self, sum: Self) -> Self {
         self * weight + sum
+    }
+
+    fn add(self, other: Self) -> Self {
+        self + other
     }
 }
 
@@ -108,10 +117,6 @@ impl Real for f64 {
 
     fn to_f64(self) -> f64 {
         self
-    }
-
-    fn add(self, other: Self) -> Self {
-        self + other
     }
 
     fn mean(sum: Self, count: usize) -> Self {

@@ -26,6 +26,8 @@ pub enum Isa {
     Avx512Vnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and BF16. For bf16 networks.
     Avx512Bf16,
+    /// x86-64 with AVX-512 F, BW, DQ, VL and BF16, and AMX with BF16. For bf16 networks.
+    AmxBf16,
     /// WebAssembly with SIMD128.
     Wasm128,
     /// WebAssembly with SIMD128 and relaxed SIMD. For float networks.
@@ -40,7 +42,7 @@ pub enum Isa {
 
 impl Isa {
     /// All instruction sets, in the order of the enum.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Portable,
         Self::Dsp,
         Self::Neon,
@@ -50,6 +52,7 @@ impl Isa {
         Self::AvxVnni,
         Self::Avx512Vnni,
         Self::Avx512Bf16,
+        Self::AmxBf16,
         Self::Wasm128,
         Self::Wasm128Relaxed,
         Self::Wasm128Pairs,
@@ -61,8 +64,16 @@ impl Isa {
         [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Wasm128, Self::Wasm128Relaxed];
 
     /// Instruction sets with kernels for bf16 networks.
-    pub const BF16: [Self; 7] =
-        [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Wasm128, Self::Wasm128Relaxed];
+    pub const BF16: [Self; 8] = [
+        Self::Portable,
+        Self::Neon,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Bf16,
+        Self::AmxBf16,
+        Self::Wasm128,
+        Self::Wasm128Relaxed,
+    ];
 
     /// Instruction sets with kernels for quantized networks.
     pub const QUANTIZED: [Self; 11] = [
@@ -106,6 +117,7 @@ impl Isa {
             Self::AvxVnni => "avxvnni",
             Self::Avx512Vnni => "avx512vnni",
             Self::Avx512Bf16 => "avx512bf16",
+            Self::AmxBf16 => "amxbf16",
             Self::Wasm128 => "wasm128",
             Self::Wasm128Relaxed => "wasm128relaxed",
             Self::Wasm128Pairs => "wasm128pairs",
@@ -164,6 +176,7 @@ fn present(isa: Isa) -> bool {
         Isa::AvxVnni => has!("avx2", "fma", "avxvnni"),
         Isa::Avx512Vnni => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"),
         Isa::Avx512Bf16 => has!("avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512bf16"),
+        Isa::AmxBf16 => present(Isa::Avx512Bf16) && crate::simd::amx::is_available(),
     }
 }
 
@@ -177,7 +190,7 @@ fn present(isa: Isa) -> bool {
         Isa::Wasm128 => cfg!(all(target_arch = "wasm32", target_feature = "simd128")),
         Isa::Wasm128Relaxed => cfg!(all(target_arch = "wasm32", target_feature = "relaxed-simd")),
         Isa::Wasm128Pairs | Isa::Wasm128Dot => multiplies_bytes_exactly(isa),
-        Isa::Avx2 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx512Vnni | Isa::Avx512Bf16 => false,
+        Isa::Avx2 | Isa::Avx512 | Isa::AvxVnni | Isa::Avx512Vnni | Isa::Avx512Bf16 | Isa::AmxBf16 => false,
     }
 }
 

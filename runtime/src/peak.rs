@@ -143,6 +143,30 @@ loops! {
     pairs_wasm128relaxed: wasm128relaxed, load_pairs, dot, 2, NARROW_ROWS;
 }
 
+/// Multiplies blocks of bf16 numbers; returns the products of a step.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+fn blocks_amxbf16() -> usize {
+    use crate::simd::float::amxbf16::{LANES, Sums, Tiles, multiply};
+
+    /// Pixels, bf16 numbers and instructions of a block: all operands are in the first-level cache. The pixels overlap.
+    const PIXELS: usize = 16;
+    const DEPTH: usize = 32;
+    const BLOCKS: usize = 16;
+    const CALLS: usize = STEPS / 100;
+    let activations = black_box([crate::Bf16::ZERO; DEPTH * (PIXELS - 1 + BLOCKS)]);
+    let weights = black_box([0.0; (1 + DEPTH / 2 * BLOCKS) * COLUMNS * LANES]);
+    let mut sums = Sums::NEW;
+    let tiles = Tiles::<PIXELS, { DEPTH * 2 }>::new();
+    for _ in 0..CALLS {
+        // SAFETY: the arrays have the lengths that the product reads.
+        let (a, w) = unsafe { (Src::new(&activations), Src::new(&weights)) };
+        multiply::<PIXELS, { DEPTH * 2 }, 2, COLUMNS>(&tiles, [a, a], DEPTH, w, BLOCKS, &mut sums);
+    }
+    black_box(&sums);
+    2 * PIXELS * COLUMNS * LANES * DEPTH * BLOCKS * CALLS / STEPS
+}
+
 /// Runs the loop of dot products of pairs of bf16 numbers; returns the products of a step.
 fn multiply_pairs(isa: Isa, values: Src<'_>) -> usize {
     match isa {
@@ -158,6 +182,9 @@ fn multiply_pairs(isa: Isa, values: Src<'_>) -> usize {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx512Bf16 => unsafe { pairs_avx512bf16(values) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Isa::AmxBf16 => unsafe { blocks_amxbf16() },
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         Isa::Wasm128 => pairs_wasm128(values),
         #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]

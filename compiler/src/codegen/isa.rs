@@ -33,7 +33,7 @@ impl IsaTokens for Isa {
                 quote!(#[target_feature(enable = "simd128,relaxed-simd")])
             }
             Self::AvxVnni => quote!(#[target_feature(enable = "avx2,fma,avxvnni")]),
-            Self::Avx512Bf16 => {
+            Self::Avx512Bf16 | Self::AmxBf16 => {
                 quote!(#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")])
             }
             Self::Avx512Vnni => {

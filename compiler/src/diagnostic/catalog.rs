@@ -59,7 +59,7 @@ catalog! {
     NUMERICS = "numerics": "the numerics are fast (the fast inner product on processors where it is faster) or strict (bit-identical on every instruction set with FMA)";
     ROUNDING = "rounding": "the rounding is even for f32 and bf16, and xnnpack or tflite-reference for int8 and uint8";
     FUSION = "fusion": "the fusion is none, relu6, block or deep";
-    ISA = "isa": "an instruction set is avx512bf16, avx512vnni, avxvnni, avx512, avx2, neondot, neon, wasm128dot, wasm128pairs, wasm128relaxed, wasm128, dsp or portable; give one, a list without repetition, or all";
+    ISA = "isa": "an instruction set is amxbf16, avx512bf16, avx512vnni, avxvnni, avx512, avx2, neondot, neon, wasm128dot, wasm128pairs, wasm128relaxed, wasm128, dsp or portable; give one, a list without repetition, or all";
     THREADS = "threads": "the number of threads of a call is a whole number from 1 to 64";
     BATCH = "batch": "the number of images of a batch is a whole number from 1 to 64";
     SCRATCH_BUDGET = "scratch-budget": "the scratch budget is none, or a number of bytes from 1, or a size such as 512 KiB or 1.3 MB";

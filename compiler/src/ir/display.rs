@@ -152,9 +152,10 @@ impl fmt::Display for Line<'_> {
         match self.tile {
             Some(Tile::Gemm(tile)) => {
                 let product = match self.op.product() {
-                    Product::Plain => "",
-                    Product::Fast => " fast",
-                    Product::Pairs => " pairs",
+                    Product::Plain => String::new(),
+                    Product::Fast => " fast".to_owned(),
+                    Product::Pairs => " pairs".to_owned(),
+                    Product::Blocks { depth } => format!(" blocks of {depth}"),
                 };
                 write!(f, " tile {}x{} chunk {}{product}", tile.mr, tile.nv, tile.chunk)?;
                 if tile.images > 1 {

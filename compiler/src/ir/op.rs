@@ -293,7 +293,7 @@ pub enum Tile {
 /// The fast inner product computes the vectors one by one, in tiles of a fixed size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GemmTile {
-    /// Most pixels of a tile.
+    /// Most pixels of a tile; in a product of blocks, the pixels of a block.
     pub mr: usize,
     /// Most vectors of output channels of a tile.
     pub nv: usize,
@@ -313,6 +313,18 @@ pub enum Product {
     Fast,
     /// Sums of pairs of bytes that are gathered as 16-bit numbers, the windows of all pixels of a few rows at a time.
     Pairs,
+    /// Sums of `depth` products at a time, by instructions that multiply blocks of pixels and channels.
+    Blocks {
+        /// Products of a sum, an even divisor of all products of an output. The even and the odd ones are summed separately.
+        depth: usize,
+    },
+}
+
+impl Product {
+    /// Whether instructions multiply blocks of pixels and channels.
+    pub const fn is_of_blocks(self) -> bool {
+        matches!(self, Self::Blocks { .. })
+    }
 }
 
 /// `rows` by `cols` output pixels of one vector of channels.

@@ -168,7 +168,7 @@ impl Fused {
 /// The fast inner product subtracts one number per pixel.
 fn dots(product: Product, rows: usize, output: Shape) -> usize {
     match product {
-        Product::Plain | Product::Pairs => 0,
+        Product::Plain | Product::Pairs | Product::Blocks { .. } => 0,
         Product::Fast => (rows * output.width + SLACK) * size_of::<f32>(),
     }
 }

@@ -116,8 +116,7 @@ fn stream(graph: &mut Graph, id: NodeId, input: NodeId, isa: Isa, threads: usize
         row_bytes(group) * shape.height <= RING_CACHE && output.pixels() * padded * tile_bytes <= TILE_CACHE
     };
     let group_of = |call: Call, allowed: &dyn Fn(usize) -> bool| {
-        let k = fused.stages[producer].op.factors().rows(input.shape.channels);
-        group_vectors(&fused.stages[..at], k, call, vectors, isa, allowed) * isa.lanes()
+        group_vectors(&fused.stages[..at], input.shape.channels, call, vectors, isa, allowed) * isa.lanes()
     };
     let row = Call { rows: 1, cols: shape.width, flat: true };
     let image = Call { rows: shape.height, cols: shape.width, flat: sides.left + sides.right == 0 };
@@ -154,7 +153,7 @@ struct Call {
 /// Returns the vectors of channels in a group of the ring: a panel of the producer's cheapest register tile.
 fn group_vectors(
     producers: &[Stage],
-    k: usize,
+    channels: usize,
     call: Call,
     vectors: usize,
     isa: Isa,
@@ -162,9 +161,10 @@ fn group_vectors(
 ) -> usize {
     let divides = |nv: usize| vectors.is_multiple_of(nv) && allowed(nv);
     match producers {
-        [Stage { op: Op::Conv2d(_), .. }] => {
+        [Stage { op: Op::Conv2d(conv), .. }] => {
             let Call { rows, cols, flat } = call;
-            let product = Product { rows, cols, flat, vectors, k };
+            let (k, blocks) = (conv.factors.rows(channels), conv.product.is_of_blocks());
+            let product = Product { rows, cols, flat, vectors, k, blocks };
             best_tile(isa, product, divides).1
         }
         // Image rows pass through their ring once, so all channels of the stem are one group.

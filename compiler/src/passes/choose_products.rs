@@ -1,11 +1,11 @@
-//! Chooses the inner product of each convolution, plain or fast, for one instruction set.
+//! Chooses the inner product of each convolution, plain, fast or of blocks, for one instruction set.
 //!
 //! ```text
 //! before: conv2d 1x1 : 28x28x192            after: conv2d 1x1 fast : 28x28x192
 //! ```
 //!
-//! The two inner products round differently. The choice depends only on a layer's shape and the instruction set, so
-//! that `fast` numerics are bit-identical for any number of threads, batch size and fusion level. The pass runs before
+//! The inner products round differently. The choice depends only on a layer's shape and the instruction set, so
+//! that the results are bit-identical for any number of threads, batch size and fusion level. The pass runs before
 //! layouts and tiles, which depend on the choice. Whether the weights allow the fast product is decided later, when
 //! they are packed.
 //!
@@ -16,10 +16,12 @@
 //! Postcondition: every convolution has its [`Product`].
 
 use crate::ir::{Factors, Graph, NodeId, Op, Product, Stage, Tensor};
+use crate::schedule::blocks::depth;
 use crate::schedule::float::fast_pays;
 use crate::spec::Numerics;
 use crate::target::{DotForm, Isa, IsaFacts};
 
+/// Sets the product of every convolution; see the module.
 pub fn choose_products(graph: &mut Graph, numerics: Numerics, isa: Isa) {
     let ids: Vec<_> = graph.ids().collect();
     for id in ids {
@@ -66,6 +68,11 @@ fn choose(op: &mut Op, input: Tensor, output: Tensor, numerics: Numerics, isa: I
     let [kh, kw] = conv.window.kernel;
     let exact = !output.element.is_quantized() && conv.factors == Factors::Exact;
     let allowed = numerics == Numerics::Fast && isa.has_fast_product() && exact;
-    let fast = allowed && fast_pays(isa, kh * kw * input.shape.channels, output.shape.channels);
-    conv.product = if fast { Product::Fast } else { Product::Plain };
+    let k = kh * kw * input.shape.channels;
+    let blocks = isa.has_block_products() && conv.factors == Factors::Bf16;
+    conv.product = match depth(k).filter(|_| blocks) {
+        Some(depth) => Product::Blocks { depth },
+        None if allowed && fast_pays(isa, k, output.shape.channels) => Product::Fast,
+        None => Product::Plain,
+    };
 }

@@ -32,6 +32,7 @@ mod plan_scratch;
 mod store_quads;
 mod stream_quads;
 
+pub use choose_products::choose_products;
 pub use fold_batch_norm::fold_batch_norm;
 pub use fuse_activation::fuse_activation;
 pub use fuse_inverted_residual::fuse_inverted_residual;
@@ -187,7 +188,7 @@ pub fn schedule(
     for postcondition in [Postcondition::LayoutsAssigned, Postcondition::TilesAssigned, Postcondition::ScratchPlanned] {
         match postcondition {
             Postcondition::LayoutsAssigned => {
-                choose_products::choose_products(graph, numerics, isa);
+                choose_products(graph, numerics, isa);
                 assign_layouts::assign_layouts(graph, isa, threads);
                 if fusion == Fusion::Deep {
                     chain_blocks::chain_blocks(graph);

@@ -130,6 +130,12 @@ impl Conv {
         self.panels().iter().map(|panels| panels.count * floats(panels)).sum()
     }
 
+    /// Returns the pixels of a block, and the products that one instruction sums, if the product is of blocks.
+    pub fn blocks(&self) -> Option<[usize; 2]> {
+        let Product::Blocks { depth } = self.product else { return None };
+        Some([self.tile.mr, depth])
+    }
+
     /// Whether the fast inner product may be used.
     pub fn is_fast(&self) -> bool {
         self.product == Product::Fast
@@ -164,8 +170,13 @@ impl Conv {
         let mut best = near_equal(total, total);
         // A pool adds all pixels in sequence.
         let most = if self.epilogue.pool.is_some() { 1 } else { threads.min(total) };
+        // A block is part of a row.
+        let shortest = if self.product.is_of_blocks() && self.cut(rows).flat { self.tile.mr } else { 1 };
         for parts in 2..=most {
             let cuts = near_equal(total, total.div_ceil(parts));
+            if cuts.iter().any(|(size, _)| *size < shortest) {
+                break;
+            }
             // Another part reads the weights once more and has smaller register tiles, so it must gain at least 5 %.
             if longest(&cuts) * 20 < longest(&best) * 19 {
                 best = cuts;

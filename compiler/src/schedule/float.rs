@@ -1,5 +1,6 @@
 //! Cost model of the float inner loops. It ranks register tiles.
 
+use super::blocks;
 use super::cover::cover;
 use crate::target::{Broadcast, Isa, IsaFacts};
 
@@ -14,8 +15,10 @@ pub struct Product {
     pub flat: bool,
     /// Vectors of output channels.
     pub vectors: usize,
-    /// Products summed per output.
+    /// Rows of weights per output.
     pub k: usize,
+    /// Whether the product is of blocks.
+    pub blocks: bool,
 }
 
 /// Returns the registers that a tile of `mr` pixels by `nv` vectors needs. One more is reserved for the register
@@ -70,6 +73,9 @@ fn tile(isa: Isa, mr: usize, nv: usize, k: usize) -> usize {
 /// Returns the quarter cycles of the whole product in tiles of at most `mr` pixels by `nv` vectors.
 pub fn product(isa: Isa, p: Product, mr: usize, nv: usize) -> usize {
     let panel = |nv| -> usize {
+        if p.blocks {
+            return blocks::cost([p.rows, p.cols], p.flat, p.k, nv, mr);
+        }
         cover(p.rows, p.cols, mr, nv, p.flat).iter().map(|t| t.count() * tile(isa, t.pixels(), nv, p.k)).sum()
     };
     let tail = p.vectors % nv;
@@ -82,14 +88,20 @@ pub fn product(isa: Isa, p: Product, mr: usize, nv: usize) -> usize {
 /// so only `mr` depends on `product_registers`.
 pub fn best_tile(isa: Isa, p: Product, allowed: impl Fn(usize) -> bool) -> (usize, usize) {
     let (all, pixels) = (isa.registers(), p.rows * p.cols);
-    (1..=p.vectors.min(all / 2 - 2))
+    let row = if p.flat { pixels } else { p.cols };
+    let most = if p.blocks { blocks::VECTORS } else { all / 2 - 2 };
+    let pixels_of = |registers, nv| match p.blocks {
+        true => blocks::pixels(row, row),
+        false => widest_in(registers, isa, nv).min(pixels),
+    };
+    (1..=p.vectors.min(most))
         .filter(|nv| allowed(*nv))
         .filter_map(|nv| {
-            let mr = widest_in(all, isa, nv).min(pixels);
+            let mr = pixels_of(all, nv);
             (mr > 0).then(|| (product(isa, p, mr, nv), nv))
         })
         .min()
-        .map_or((1, 1), |(_, nv)| (widest(isa, nv).min(pixels), nv))
+        .map_or((1, 1), |(_, nv)| (pixels_of(isa.product_registers(), nv), nv))
 }
 
 /// Remainder of a channel group after its whole vectors.
@@ -120,7 +132,7 @@ mod tests {
     use crate::spec::Precision;
 
     fn best(isa: Isa, rows: usize, cols: usize, vectors: usize, k: usize) -> (usize, usize) {
-        best_tile(isa, Product { rows, cols, flat: true, vectors, k }, |_| true)
+        best_tile(isa, Product { rows, cols, flat: true, vectors, k, blocks: false }, |_| true)
     }
 
     #[test]
@@ -143,7 +155,7 @@ mod tests {
             (6, 2),
             "a multiply-add needs no register for its product"
         );
-        let rows = Product { rows: 7, cols: 7, flat: false, vectors: 240, k: 160 };
+        let rows = Product { rows: 7, cols: 7, flat: false, vectors: 240, k: 160, blocks: false };
         assert_eq!(best_tile(Isa::Wasm128, rows, |_| true), (4, 2), "tiles of one vector have a load per product");
         let (mr, nv) = best(Isa::Avx2, 28, 28, 4, 192);
         assert!(mr * nv >= 12, "{mr}x{nv}");

@@ -4,6 +4,7 @@
 pub mod accesses;
 pub mod ahead;
 pub mod balance;
+pub mod blocks;
 pub mod conv;
 pub mod cover;
 pub mod float;

@@ -13,7 +13,7 @@ pub fn dense_form(isa: Isa, product: Product, order: Order) -> DotForm {
     match (order, product) {
         (Order::ChannelQuads | Order::ChannelPairs | Order::PixelQuads { .. }, _) => isa.quad_form(),
         (_, Product::Fast | Product::Pairs) => isa.pixel_form(),
-        (_, Product::Plain) => isa.dot_form(),
+        (_, Product::Plain | Product::Blocks { .. }) => isa.dot_form(),
     }
 }
 

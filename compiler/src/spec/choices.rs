@@ -29,6 +29,7 @@ pub(super) const FUSION: &[(&str, Fusion)] =
 
 /// Best first, as help texts list them.
 pub(super) const ISA: &[(&str, Isa)] = &[
+    (Isa::AmxBf16.name(), Isa::AmxBf16),
     (Isa::Avx512Bf16.name(), Isa::Avx512Bf16),
     (Isa::Avx512Vnni.name(), Isa::Avx512Vnni),
     (Isa::AvxVnni.name(), Isa::AvxVnni),

@@ -143,7 +143,7 @@ impl Checker<'_> {
     /// Checks instruction sets: `all`, one name, a list of names, or names separated by commas. The result is in the order
     /// of [`Isa::ALL`], and empty for `all`.
     pub(super) fn isas(&mut self, entry: &Entry<'_>) -> Option<Vec<(Isa, Place)>> {
-        const HELP: &str = "write all, avx512bf16, avx512vnni, avxvnni, avx512, avx2, neondot, neon, wasm128dot, wasm128pairs, wasm128relaxed, wasm128, dsp or portable, or a list of them such as `[avx2, portable]`";
+        const HELP: &str = "write all, amxbf16, avx512bf16, avx512vnni, avxvnni, avx512, avx2, neondot, neon, wasm128dot, wasm128pairs, wasm128relaxed, wasm128, dsp or portable, or a list of them such as `[avx2, portable]`";
         let named: Vec<_> = match &entry.value.value {
             Value::Text(text) if text == "all" => return Some(Vec::new()),
             Value::Text(text) => text.split(',').map(|name| (name.trim(), entry.value.place)).collect(),

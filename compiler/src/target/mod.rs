@@ -59,6 +59,9 @@ pub trait IsaFacts: Copy {
     /// if an addition can broadcast its memory operand. It also needs one register per pixel in addition to the sums.
     fn has_fast_product(self) -> bool;
 
+    /// Whether an instruction multiplies blocks of pixels and channels: bf16 numbers, in registers of 16 rows of 64 bytes.
+    fn has_block_products(self) -> bool;
+
     /// Whether quantized kernels have a fast requantization: sums with a bias that makes them the bit pattern of a float,
     /// and a form of the reference rounding for small factors, which is shorter on x86-64.
     fn has_biased_sums(self) -> bool;
@@ -99,7 +102,7 @@ impl IsaFacts for Isa {
             Self::Portable | Self::Neon | Self::NeonDot => 4,
             Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Pairs | Self::Wasm128Dot => 4,
             Self::Avx2 | Self::AvxVnni => 8,
-            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 16,
+            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 | Self::AmxBf16 => 16,
         }
     }
 
@@ -110,7 +113,8 @@ impl IsaFacts for Isa {
             // The processor has 16 or more, but V8 spills in loops with more live vectors than this.
             Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Pairs | Self::Wasm128Dot => 13,
             Self::Portable | Self::Avx2 | Self::AvxVnni => 16,
-            Self::Neon | Self::NeonDot | Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 32,
+            Self::Neon | Self::NeonDot => 32,
+            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 | Self::AmxBf16 => 32,
         }
     }
 
@@ -140,6 +144,7 @@ impl IsaFacts for Isa {
             | Self::AvxVnni
             | Self::Avx512Vnni
             | Self::Avx512Bf16
+            | Self::AmxBf16
             | Self::Wasm128
             | Self::Wasm128Relaxed
             | Self::Wasm128Pairs
@@ -149,7 +154,7 @@ impl IsaFacts for Isa {
 
     fn loads_per_cycle(self) -> usize {
         match self {
-            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 1,
+            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 | Self::AmxBf16 => 1,
             Self::Portable
             | Self::Dsp
             | Self::Neon
@@ -175,6 +180,10 @@ impl IsaFacts for Isa {
         matches!(self, Self::Avx512)
     }
 
+    fn has_block_products(self) -> bool {
+        matches!(self, Self::AmxBf16)
+    }
+
     fn has_biased_sums(self) -> bool {
         matches!(self.architecture(), Some("x86_64" | "wasm32"))
     }
@@ -186,8 +195,8 @@ impl IsaFacts for Isa {
     fn dot_form(self) -> DotForm {
         match self {
             Self::Portable | Self::Dsp | Self::AvxVnni | Self::Avx512Vnni | Self::Wasm128Dot => DotForm::Bytes,
-            // AVX-512 with BF16 and relaxed SIMD have no quantized kernels.
-            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 => DotForm::Words,
+            // BF16, AMX with BF16 and relaxed SIMD have no quantized kernels.
+            Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 | Self::AmxBf16 => DotForm::Words,
             Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Pairs => DotForm::Words,
             Self::Neon => DotForm::SignedPairs,
             Self::NeonDot => DotForm::SignedBytes,
@@ -230,7 +239,8 @@ impl IsaFacts for Isa {
         match self {
             Self::Portable | Self::Dsp => None,
             Self::Neon | Self::NeonDot => Some("aarch64"),
-            Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni | Self::Avx512Bf16 => Some("x86_64"),
+            Self::Avx2 | Self::Avx512 | Self::AvxVnni | Self::Avx512Vnni => Some("x86_64"),
+            Self::Avx512Bf16 | Self::AmxBf16 => Some("x86_64"),
             Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Pairs | Self::Wasm128Dot => Some("wasm32"),
         }
     }

@@ -51,7 +51,7 @@ fn published(name: &str) -> NetworkSpec {
 fn published_network() {
     let spec = published("v2.yaml");
     sound_for(&with(&spec, Precision::F32), &[Isa::Avx512], &[3], "v2.yaml F32");
-    sound_for(&with(&spec, Precision::Bf16), &[Isa::Avx512Bf16], &[3], "v2.yaml Bf16");
+    sound_for(&with(&spec, Precision::Bf16), &[Isa::Avx512Bf16, Isa::AmxBf16], &[3], "v2.yaml Bf16");
     sound_for(&with(&spec, Precision::Int8), &[Isa::Avx512Vnni], &[3], "v2.yaml Int8");
 }
 
@@ -81,7 +81,7 @@ proptest! {
     fn small_networks(text in networks()) {
         let spec = parsed(&text);
         sound_for(&with(&spec, Precision::F32), &[Isa::Avx512, Isa::Neon], &[2, 3, 5], &text);
-        sound_for(&with(&spec, Precision::Bf16), &[Isa::Avx512Bf16, Isa::Portable], &[2, 3, 5], &text);
+        sound_for(&with(&spec, Precision::Bf16), &[Isa::Avx512Bf16, Isa::AmxBf16, Isa::Portable], &[2, 3, 5], &text);
         sound_for(&with(&spec, Precision::Int8), &[Isa::Avx512Vnni, Isa::Avx2], &[2, 3, 5], &text);
     }
 

@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::ir::{Graph, Op, Origin, Product};
 use mbvc_compiler::passes::{self, Target};
-use mbvc_compiler::spec::{self, Fusion, Isa, NetworkSpec, Numerics, Overrides};
+use mbvc_compiler::spec::{self, Fusion, Isa, NetworkSpec, Numerics, Overrides, Precision};
 use proptest::prelude::*;
 
 use crate::support::{networks, parsed, rewritten};
@@ -62,6 +62,23 @@ fn published_networks() {
     assert_snapshot!(text);
 }
 
+/// The order of a sum depends on the depth: changes affect results.
+#[test]
+fn pointwise_convolutions_of_bf16_are_products_of_blocks() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs/v2.yaml");
+    let spec = spec::parse(&spec::read(&path, "v2.yaml").unwrap()).unwrap();
+    let spec = NetworkSpec { precision: Precision::Bf16, ..spec };
+    let products = products(&scheduled(&spec, Target { isa: Isa::AmxBf16, ..TARGET }));
+    let depth = |name: &str| match products[name] {
+        Product::Blocks { depth } => Some(depth),
+        Product::Plain | Product::Fast | Product::Pairs => None,
+    };
+    let names =
+        ["stem", "block1.project", "block2.expand", "block3.expand", "block3.project", "block17.project", "head"];
+    assert_eq!(names.map(depth), [None, Some(32), Some(16), Some(24), Some(24), Some(32), Some(32)]);
+    assert_eq!(products.values().filter(|product| product.is_of_blocks()).count(), 34, "all but the stem");
+}
+
 /// Inputs of the estimate of scales: for each layer in order, its product and the operations after its sums.
 fn packing(text: &str, fusion: &str, [threads, batch]: [usize; 2]) -> Vec<String> {
     let mut overrides = Overrides::none();
@@ -104,12 +121,14 @@ proptest! {
 
     #[test]
     fn products_do_not_depend_on_the_schedule(text in networks()) {
-        let spec = parsed(&text);
-        let expected = products(&scheduled(&spec, TARGET));
-        for fusion in [Fusion::None, Fusion::Relu6, Fusion::Block] {
-            for (threads, batch) in (1..=8).flat_map(|threads| [(threads, 1), (threads, 8)]) {
-                let found = products(&scheduled(&spec, Target { fusion, threads, batch, ..TARGET }));
-                prop_assert_eq!(&found, &expected, "{:?}, {} threads, batch {}", fusion, threads, batch);
+        for (precision, isa) in [(Precision::F32, Isa::Avx512), (Precision::Bf16, Isa::AmxBf16)] {
+            let spec = NetworkSpec { precision, ..parsed(&text) };
+            let expected = products(&scheduled(&spec, Target { isa, ..TARGET }));
+            for fusion in [Fusion::None, Fusion::Relu6, Fusion::Block] {
+                for (threads, batch) in (1..=8).flat_map(|threads| [(threads, 1), (threads, 8)]) {
+                    let found = products(&scheduled(&spec, Target { fusion, isa, threads, batch, ..TARGET }));
+                    prop_assert_eq!(&found, &expected, "{:?}, {} threads, batch {}", fusion, threads, batch);
+                }
             }
         }
     }

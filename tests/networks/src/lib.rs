@@ -21,7 +21,7 @@ pub mod published {
     use crate::network::network;
 
     network!(everyday ["avx512", "avx2", "neon"], pub "../../specs/v2.yaml");
-    network!(everyday ["avx512bf16", "avx2", "neon"], pub "../../specs/v2.yaml", name = Bf16, precision = "bf16");
+    network!(everyday ["amxbf16", "avx512bf16", "avx2", "neon"], pub "../../specs/v2.yaml", name = Bf16, precision = "bf16");
 
     /// Each fusion level, with strict numerics.
     pub mod strict {

@@ -148,6 +148,7 @@ impl Block<'_> {
                 #filtered
             }
         };
+        let groups = self.producer().map_or_else(|| groups.clone(), |conv| conv.configured(groups.clone()));
         match self.row() {
             None => {
                 let wait = self.context.team.wait();
@@ -198,14 +199,10 @@ impl Block<'_> {
                     }
                 }
             }
-            [.., stage] => {
+            [.., _] => {
                 let before = self.producers.len().checked_sub(2);
-                let input = before.map_or(self.input.tensor, |at| self.producers[at].tensor);
-                let Some((conv, layer)) =
-                    Conv::new(self.context.isa, &stage.op, input, stage.tensor, stage.tile).zip(self.packed.producer)
-                else {
-                    return quote!();
-                };
+                let input = self.producer_input();
+                let Some((conv, layer)) = self.producer().zip(self.packed.producer) else { return quote!() };
                 let group_weights = (self.groups() > 1).then(|| {
                     let stride = lit(layer.group_stride);
                     quote!(group * #stride)
@@ -259,6 +256,18 @@ impl Block<'_> {
         }
     }
 
+    /// Returns the value that the last producer reads.
+    fn producer_input(&self) -> Tensor {
+        let before = self.producers.len().checked_sub(2);
+        before.map_or(self.input.tensor, |at| self.producers[at].tensor)
+    }
+
+    /// Returns the convolution that fills the ring, or `None` if it is copied.
+    fn producer(&self) -> Option<Conv> {
+        let Stage { op, tensor, tile, .. } = self.producers.last()?;
+        Conv::new(self.context.isa, op, self.producer_input(), *tensor, *tile)
+    }
+
     /// Returns the code that reads the image rows for output row `row` of the stem, and the windows over them.
     fn read_rows(&self, conv: &Conv) -> (TokenStream, TokenStream) {
         let Tensor { shape, layout, .. } = conv.input;
@@ -295,8 +304,9 @@ impl Block<'_> {
     /// of the stem are computed row by row.
     fn produce_dots(&self, kernels: &mut Vec<Kernel>) -> TokenStream {
         let stage = self.ring;
-        let conv = Conv::new(self.context.isa, &stage.op, self.input.tensor, stage.tensor, stage.tile);
-        let Some(conv) = conv.filter(|conv| conv.is_fast() && conv.window.is_point()) else { return quote!() };
+        let Some(conv) = self.producer().filter(|conv| conv.is_fast() && conv.window.is_point()) else {
+            return quote!();
+        };
         let ring = stage.tensor;
         if ring.layout.stored_rows(ring.shape) >= ring.shape.height && self.row().is_none() {
             let to = quote!(rt::dst(produce_dots, 0));
@@ -395,7 +405,7 @@ impl Block<'_> {
         let team = if self.row().is_none() { self.context.team } else { Team::ONE };
         let calls =
             PanelCalls { conv: &conv, layer, rows, windows, weights: None, out, to, residual, fast, next: None, team };
-        let calls = calls.code(kernels);
+        let calls = conv.configured(calls.code(kernels));
         quote!(#dots #calls)
     }
 

@@ -1,10 +1,13 @@
 //! The kernels of a convolution.
 
 use super::kernel::{Dots, Gemm};
+use crate::codegen::tokens::lit;
 use crate::ir::{ElementType, Product};
 pub use crate::schedule::conv::{Conv, Panels};
 use crate::schedule::float::{WIDEST_FAST, widest};
 use crate::target::IsaFacts;
+use proc_macro2::TokenStream;
+use quote::quote;
 
 impl Conv {
     /// Returns the kernel of a panel for `rows` output rows, with a residual of this type if it adds one. The panels of the
@@ -16,6 +19,7 @@ impl Conv {
         let whole = panels.nv == self.tile.nv && panels.lanes == self.isa.lanes();
         let mr = match product {
             Product::Fast => WIDEST_FAST,
+            Product::Blocks { .. } => self.tile.mr,
             Product::Plain | Product::Pairs if whole => self.tile.mr,
             Product::Plain | Product::Pairs => widest(self.isa, panels.nv),
         };
@@ -41,6 +45,13 @@ impl Conv {
             streams: rows == self.output.shape.height,
             next: 0,
         }
+    }
+
+    /// Returns `calls` of the kernels with the tile registers that they need, if the product is of blocks.
+    pub fn configured(&self, calls: TokenStream) -> TokenStream {
+        let Some([pixels, depth]) = self.blocks() else { return calls };
+        let [pixels, bytes] = [pixels, depth * self.input.element.bytes()].map(lit);
+        quote!({ let tiles = Tiles::<#pixels, #bytes>::new(); #calls })
     }
 
     /// Returns the kernel of the dots that the fast inner product subtracts, for `rows` output rows.

@@ -139,7 +139,10 @@ impl PanelCalls<'_> {
 
     /// Returns the call for `part` pixels from pixel `first`, or for all pixels.
     fn call(&self, call: &Call, part: Option<usize>, fast: Option<&Fast>, kernels: &mut Vec<Kernel>) -> TokenStream {
-        let product = if fast.is_some() { Product::Fast } else { Product::Plain };
+        let product = match self.conv.product {
+            Product::Fast if fast.is_none() => Product::Plain,
+            product => product,
+        };
         let residual = self.residual.as_ref().map_or(self.conv.output.element, |(.., element)| *element);
         let mut gemm = self.conv.gemm(&call.panels, self.rows, product, residual);
         let cut = self.conv.cut(self.rows);
@@ -170,7 +173,8 @@ impl PanelCalls<'_> {
             quote!(, rt::src(#from, #at))
         });
         let to = place(to);
-        quote!(#ident(#windows, #dots w.at(#weights), #next rt::dst(#out, #to) #residual);)
+        let tiles = self.conv.blocks().map(|_| quote!(&tiles,));
+        quote!(#ident(#tiles #windows, #dots w.at(#weights), #next rt::dst(#out, #to) #residual);)
     }
 }
 

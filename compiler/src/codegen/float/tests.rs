@@ -140,6 +140,13 @@ fn kernels_know_nothing_at_run_time_but_their_views() {
         "unseen",
         "pooled",
         "next",
+        "tiles",
+        "Tiles",
+        "Sums",
+        "NEW",
+        "multiply",
+        "view",
+        "row",
     ]
     .into();
     let numbered = |name: &str| {
@@ -329,7 +336,7 @@ fn one_kernel_of_each_family_and_set() {
 #[test]
 fn one_bf16_kernel_of_each_family_and_set() {
     let (f32, bf16) = (ElementType::F32, ElementType::Bf16);
-    for isa in [Isa::Portable, Isa::Avx512Bf16] {
+    for isa in [Isa::Portable, Isa::Avx512Bf16, Isa::AmxBf16] {
         let lanes = isa.lanes();
         let project = Gemm {
             isa,
@@ -389,6 +396,14 @@ fn one_bf16_kernel_of_each_family_and_set() {
         ];
         if isa.has_half_vectors() {
             kernels.push(Gemm { lanes: lanes / 2, nv: 1, last: 3, residual: f32, ..project }.kernel());
+        }
+        if isa.has_block_products() {
+            let blocks =
+                Gemm { product: Product::Blocks { depth: 8 }, run: 16, a_pixel: 16, a_row: 80, mr: 2, ..project };
+            let epilogue = Epilogue { pool: Some([1, 5]), ..relu6 };
+            let rows = Gemm { rows: 3, a_row: 96, epilogue: relu6, nv: 1, streams: true, ..blocks };
+            kernels
+                .extend([blocks, rows, Gemm { epilogue, c_row: 0, output: f32, ..blocks }].map(|gemm| gemm.kernel()));
         }
         let text: Vec<String> = kernels.iter().map(formatted).collect();
         insta::assert_snapshot!(format!("bf16_kernels_{}", isa.name()), text.join("\n"));

@@ -1,6 +1,8 @@
 //! Vectors of float32: one module per instruction set.
 
 #[cfg(target_arch = "x86_64")]
+pub mod amxbf16;
+#[cfg(target_arch = "x86_64")]
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
@@ -16,3 +18,6 @@ pub mod wasm128relaxed;
 
 #[cfg(all(test, feature = "std"))]
 mod bf16_tests;
+
+#[cfg(all(test, feature = "std", target_arch = "x86_64"))]
+mod amxbf16_tests;

@@ -8,6 +8,7 @@
 //! fast inner product, a panel is one vector wide and has a row of scales before the bias. A row of bf16 weights has
 //! two weights for each float. A product that pools its result writes one pixel.
 
+mod blocks;
 mod fast;
 mod pairs;
 mod plain;
@@ -22,7 +23,7 @@ use crate::codegen::kernel::Kernel;
 use crate::codegen::prefetch::Spread;
 use crate::codegen::tokens::{affine, idents, lit, repeat};
 use crate::ir::{ElementType, Epilogue, Factors, Product};
-use crate::schedule::cover::{Tiles, cover};
+use crate::schedule::cover::Tiles;
 use crate::target::{Isa, IsaFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub struct Gemm {
     /// Elements from an output pixel to the next, and to the next row's.
     pub c_pixel: usize,
     pub c_row: usize,
-    /// Maximum pixels of a register tile.
+    /// Maximum pixels of a register tile, or the pixels of a block.
     pub mr: usize,
     /// Vectors of output channels.
     pub nv: usize,
@@ -99,7 +100,11 @@ impl Gemm {
     fn name(&self, widest: usize) -> String {
         let Self { runs, run, rows, cols, a_pixel, a_row, c_pixel, c_row, .. } = *self;
         let family = if runs == 1 { "pw".to_owned() } else { format!("conv{runs}x{runs}") };
-        let product = if self.is_fast() { "_fast" } else { "" };
+        let product = match self.product {
+            Product::Fast => "_fast".to_owned(),
+            Product::Blocks { .. } => format!("_blocks{}", self.mr),
+            Product::Plain | Product::Pairs => String::new(),
+        };
         let (prefix, weights) = (
             prefix([self.input(), self.output]),
             match self.factors {
@@ -124,12 +129,16 @@ impl Gemm {
     }
 
     pub fn kernel(&self) -> Kernel {
-        let tiles = cover(self.rows, self.cols, self.mr, self.nv, self.flat());
+        let tiles = self.tiles();
         let count = tiles.iter().map(Tiles::count).sum();
         let widest = tiles.iter().map(Tiles::pixels).max().unwrap_or(1);
         let name = self.name(widest);
         let (pixels, k) = (self.rows * self.cols, self.runs * self.run);
-        let how = if self.is_fast() { " by the fast inner product" } else { "" };
+        let how = match self.product {
+            Product::Fast => " by the fast inner product".to_owned(),
+            Product::Blocks { depth } => format!(" in blocks of {} pixels and {depth} products", self.mr),
+            Product::Plain | Product::Pairs => String::new(),
+        };
         let pixels = if self.pools() { format!("The average of {pixels}") } else { pixels.to_string() };
         let doc = format!(
             " {pixels} pixels to {} channels of K = {k}{how}, in register tiles of {widest} pixels x {} vectors.",
@@ -148,6 +157,13 @@ impl Gemm {
         let (input, output, residual) = (src(self.input()), dst(self.output), src(self.residual));
         let residual = self.epilogue.residual.then(|| quote!(, r: #residual));
         let (begin, end) = (self.begin_pool(), self.end_pool());
+        let (configured, sums) = match self.depth() {
+            Some(depth) => {
+                let [pixels, bytes] = [self.mr, depth * self.input().bytes()].map(lit);
+                (Some(quote!(tiles: &Tiles<#pixels, #bytes>,)), Some(quote!(let mut sums = Sums::NEW;)))
+            }
+            None => (None, None),
+        };
         let mut first = 0;
         let nests = tiles.iter().map(|tiles| {
             let nest = self.nest(tiles, &self.ahead(count, first, tiles));
@@ -158,8 +174,9 @@ impl Gemm {
             #[doc = #doc]
             #feature
             #[inline(never)]
-            fn #ident(a: [#input; #runs], #dots w: Src<'_>, #next mut c: #output #residual) {
+            fn #ident(#configured a: [#input; #runs], #dots w: Src<'_>, #next mut c: #output #residual) {
                 #vectors
+                #sums
                 #begin
                 #(#nests)*
                 #end
@@ -185,29 +202,36 @@ impl Gemm {
         let spread = |from: usize, size: usize| Spread { from, size, line: LINE, iterations: count * steps };
         let size = self.panel_rows() * self.panel();
         let row = size / steps;
-        let own = if count == 1 { spread(STEPS_AHEAD * row, steps * row) } else { spread(size, size) };
+        let own = if count == 1 && self.depth().is_none() {
+            spread(STEPS_AHEAD * row, steps * row)
+        } else {
+            spread(size, size)
+        };
         let own = own.share(&quote!(w), first * steps, &loops);
         let next = spread(0, self.next).share(&quote!(next), first * steps, &loops);
         Some(quote!(#own #next))
     }
 
-    /// Returns the iterations of the K loop.
+    /// Returns the iterations of the K loop that can prefetch.
     fn steps(&self) -> usize {
-        match (self.is_fast(), self.factors.round_weights()) {
-            (true, _) => self.triples(),
-            (false, true) => self.run / 2,
-            (false, false) => self.runs * self.run,
+        match (self.product, self.factors.round_weights()) {
+            (Product::Fast, _) => self.triples(),
+            (Product::Blocks { .. }, _) => 1,
+            (_, true) => self.run / 2,
+            (_, false) => self.runs * self.run,
         }
     }
 
     /// Returns all tiles of one form.
     fn nest(&self, tiles: &Tiles, ahead: &Option<TokenStream>) -> TokenStream {
         let Tiles { first_row, first_col, rows, cols, down, across } = *tiles;
-        let offset = |row: usize, pixel: usize| {
+        let offset_from = |first_col: usize, row: usize, pixel: usize| {
             let terms = [("band", rows * row, down), ("tile", cols * pixel, across)];
             affine(first_row * row + first_col * pixel, &terms)
         };
-        let (from, to) = (offset(self.a_row, self.a_pixel), offset(self.c_row, self.c_pixel));
+        let offset = |row: usize, pixel: usize| offset_from(first_col, row, pixel);
+        let from = offset_from(first_col - self.pixels_before(tiles), self.a_row, self.a_pixel);
+        let to = offset(self.c_row, self.c_pixel);
         // A pool has one output for all tiles.
         let out = (!self.pools()).then(|| quote!(let mut c = c.at(#to);));
         let residual = self.epilogue.residual.then(|| quote!(let r = r.at(#to);));
@@ -217,7 +241,14 @@ impl Gemm {
             let at = offset(self.cols, 1);
             quote!(let d = d.at(#at);)
         });
-        let tile = if self.is_fast() { self.fast_tile(tiles, ahead) } else { self.tile(tiles, ahead) };
+        let tile = match self.product {
+            Product::Fast => self.fast_tile(tiles, ahead),
+            Product::Blocks { depth } => {
+                let blocks = self.blocks(tiles, depth);
+                quote!(#ahead #blocks)
+            }
+            Product::Plain | Product::Pairs => self.tile(tiles, ahead),
+        };
         let body = quote! {
             #(let #windows = a[#index].at(#from);)*
             #dots

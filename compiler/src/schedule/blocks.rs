@@ -1,0 +1,118 @@
+//! Matrix products by instructions that multiply whole blocks: some pixels, some products, a vector of channels.
+//!
+//! A register tile has one or two blocks of pixels and one or two vectors of channels. All blocks of a call have the same number of
+//! pixels, because configuring the registers takes longer than a product.
+
+use super::cover::{Tiles, near_equal};
+
+/// Maximum pixels of a block: rows of a tile register.
+const PIXELS: usize = 16;
+/// Maximum bf16 numbers of a pixel in a block.
+const DEPTH: usize = 32;
+/// Minimum depth for which an instruction does more than a vector instruction in the same time.
+const SHALLOWEST: usize = 8;
+/// Maximum vectors of channels of a register tile.
+pub const VECTORS: usize = 2;
+
+/// Multiply-adds in half a cycle, the time of a vector of multiply-adds: half the peak.
+pub const MACS: usize = 128;
+
+/// Returns how many of `k` products per output one instruction sums: an even divisor of `k`, so that a block contains no numbers of
+/// the next pixel. Returns `None` if only small numbers divide it.
+///
+/// The result depends on `k` alone, because the order of the sum depends on it.
+pub fn depth(k: usize) -> Option<usize> {
+    (SHALLOWEST..=DEPTH).rev().find(|depth| depth.is_multiple_of(2) && k.is_multiple_of(*depth))
+}
+
+/// Returns the pixels of a block, for calls that cover rows of `cols` pixels: as many as cover a row with the fewest blocks, but not more than
+/// `shortest`, the pixels of the shortest row.
+pub fn pixels(cols: usize, shortest: usize) -> usize {
+    let most = PIXELS.min(shortest).max(1);
+    let blocks = cols.div_ceil(most);
+    cols.div_ceil(blocks.max(1)).min(most)
+}
+
+/// Covers `rows` x `cols` pixels with register tiles of one or two blocks of `pixels` pixels. A block is part of a row. The
+/// second block follows the first one in its row, or is below it.
+///
+/// If blocks do not fill the rows, the last block of each row overlaps the one before. The tile has only the pixels
+/// that are new.
+pub fn cover(rows: usize, cols: usize, pixels: usize, flat: bool) -> Vec<Tiles> {
+    if flat && rows > 1 {
+        return cover(1, rows * cols, pixels, true);
+    }
+    let (whole, rest) = (cols / pixels, cols % pixels);
+    let pairs = whole / 2;
+    let mut tiles = Vec::new();
+    if pairs > 0 {
+        tiles.push(Tiles { first_row: 0, first_col: 0, rows: 1, cols: 2 * pixels, down: rows, across: pairs });
+    }
+    let columns = [(pairs * 2 * pixels, pixels, whole % 2), (whole * pixels, rest, usize::from(rest > 0))];
+    for (first_col, cols, _) in columns.into_iter().filter(|(.., count)| *count > 0) {
+        let mut first_row = 0;
+        for (height, down) in near_equal(rows - rows % 2, 2).into_iter().chain(near_equal(rows % 2, 1)) {
+            tiles.push(Tiles { first_row, first_col, rows: height, cols, down, across: 1 });
+            first_row += height * down;
+        }
+    }
+    tiles
+}
+
+/// Returns the quarter cycles of a product with `rows_of_weights` pairs of values per output, in tiles of `nv` vectors. A product of blocks and the loads of its
+/// operands take about sixteen cycles each; the result is stored, loaded and finished vector by vector.
+pub fn cost([rows, cols]: [usize; 2], flat: bool, rows_of_weights: usize, nv: usize, pixels: usize) -> usize {
+    const CYCLES: usize = 64;
+    let of_tile = |tiles: &Tiles| {
+        let blocks = if tiles.cols > pixels { 2 } else { tiles.rows };
+        let step = (CYCLES * blocks * nv).max(CYCLES / 2 * (blocks + nv));
+        tiles.count() * (rows_of_weights.div_ceil(DEPTH / 2) * step + 12 * tiles.pixels() * nv + 2 * CYCLES)
+    };
+    cover(rows, cols, pixels, flat).iter().map(of_tile).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depths_are_the_largest_even_divisors() {
+        let depths = [16, 24, 32, 96, 144, 160, 320, 960, 56, 136].map(depth);
+        assert_eq!(depths, [16, 24, 32, 32, 24, 32, 32, 32, 28, 8].map(Some));
+        for k in [1, 4, 6, 17, 27, 74] {
+            assert_eq!(depth(k), None, "{k}");
+        }
+    }
+
+    #[test]
+    fn rows_are_covered_by_few_blocks() {
+        let of = |cols| pixels(cols, cols);
+        assert_eq!([112, 56, 28, 14, 7, 49, 1].map(of), [16, 14, 14, 14, 7, 13, 1]);
+        assert_eq!(pixels(112, 14), 14);
+    }
+
+    #[test]
+    fn every_pixel_is_covered_once() {
+        for (rows, cols, pixels, flat) in [
+            (7, 7, 7, false),
+            (7, 7, 13, true),
+            (1, 112, 16, false),
+            (3, 33, 11, false),
+            (5, 35, 16, false),
+            (2, 1, 1, false),
+        ] {
+            let mut seen = vec![0; rows * cols];
+            for tiles in cover(rows, cols, pixels, flat) {
+                assert!(tiles.cols <= pixels || (tiles.cols == 2 * pixels && tiles.rows == 1));
+                assert!(tiles.cols >= pixels || tiles.first_col + tiles.cols >= pixels, "a block starts in its row");
+                for (band, tile) in (0..tiles.down).flat_map(|band| (0..tiles.across).map(move |tile| (band, tile))) {
+                    for (row, col) in (0..tiles.rows).flat_map(|row| (0..tiles.cols).map(move |col| (row, col))) {
+                        let row = tiles.first_row + band * tiles.rows + row;
+                        seen[row * cols + tiles.first_col + tile * tiles.cols + col] += 1;
+                    }
+                }
+            }
+            assert!(seen.iter().all(|times| *times == 1), "{rows}x{cols} in blocks of {pixels}: {seen:?}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Products of blocks, compared with a loop over single numbers.
+
+extern crate std;
+
+use std::vec::Vec;
+
+use super::amxbf16::{LANES, Sums, Tiles, multiply};
+use crate::bf16::Bf16;
+use crate::isa::Isa;
+use crate::simd::Src;
+
+/// Numbers between -2 and 2, or zero; the same on every run.
+fn numbers(seed: u64) -> impl Iterator<Item = Bf16> {
+    let mut state = seed;
+    core::iter::repeat_with(move || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        let bits = (state >> 48) as u32;
+        let exponent = 118 + bits % 11;
+        Bf16::from_bits(if bits % 17 == 0 { 0 } else { (bits & 0x807f | exponent << 7) as u16 })
+    })
+}
+
+/// One sum in the order of [`multiply`]. Products are exact in double precision.
+fn sum(bias: f32, x: &[Bf16], w: &[[Bf16; 2]], depth: usize) -> f32 {
+    let steps = x.chunks(depth).zip(w.chunks(depth / 2));
+    steps.fold(bias, |sum, (x, w)| {
+        let mut parts = [0.0_f32; 2];
+        for (x, w) in x.as_chunks::<2>().0.iter().zip(w) {
+            for ((part, x), w) in parts.iter_mut().zip(x).zip(w) {
+                *part = x.to_f32().mul_add(w.to_f32(), *part);
+            }
+        }
+        sum + (parts[0] + parts[1])
+    })
+}
+
+/// Compares all sums of blocks of `PIXELS` pixels, whose numbers are `stride` apart.
+fn check<const PIXELS: usize, const DEPTH: usize, const BLOCKS: usize, const VECTORS: usize>(
+    steps: usize,
+    stride: usize,
+) {
+    let k = steps * DEPTH / 2;
+    let channels = VECTORS * LANES;
+    // The second block starts one number before the end of the first one.
+    let second = (PIXELS - 1) * stride + k - 1;
+    let x: Vec<Bf16> = numbers(7).take(second + (PIXELS - 1) * stride + k).collect();
+    let w: Vec<[Bf16; 2]> = (0..k / 2 * channels).zip(numbers(9).zip(numbers(11))).map(|(_, (a, b))| [a, b]).collect();
+    let bias: Vec<f32> = numbers(13).take(channels).map(Bf16::to_f32).collect();
+    let pairs = w.iter().map(|[a, b]| f32::from_bits(u32::from(a.to_bits()) | u32::from(b.to_bits()) << 16));
+    let packed: Vec<f32> = bias.iter().copied().chain(pairs).collect();
+    let mut sums = Sums::NEW;
+    let tiles = Tiles::<PIXELS, DEPTH>::new();
+    // SAFETY: the views contain all numbers that the product reads, and the caller has checked that the processor has the instructions.
+    unsafe {
+        let blocks = core::array::from_fn::<_, BLOCKS, _>(|block| Src::new(&x).at(block * second));
+        multiply::<PIXELS, DEPTH, BLOCKS, VECTORS>(&tiles, blocks, stride, Src::new(&packed), steps, &mut sums);
+    }
+    for block in 0..BLOCKS {
+        for pixel in 0..PIXELS {
+            let x = &x[block * second + pixel * stride..][..k];
+            for channel in 0..channels {
+                let w: Vec<_> = w.iter().skip(channel).step_by(channels).copied().collect();
+                let found = sums.0[(block * PIXELS + pixel) * channels + channel];
+                let expected = sum(bias[channel], x, &w, DEPTH / 2);
+                assert_eq!(
+                    found.to_bits(),
+                    expected.to_bits(),
+                    "block {block} pixel {pixel} channel {channel}: {found} {expected}"
+                );
+            }
+        }
+    }
+    assert!(sums.0[BLOCKS * PIXELS * channels..].iter().all(|sum| sum.to_bits() == 0), "the rest is not written");
+}
+
+#[test]
+fn products_are_summed_in_steps() {
+    if Isa::AmxBf16.detect().is_none() {
+        return;
+    }
+    check::<16, 64, 2, 2>(3, 96);
+    check::<16, 64, 2, 1>(1, 33);
+    check::<14, 48, 1, 2>(6, 200);
+    check::<7, 16, 1, 1>(5, 40);
+    check::<1, 4, 2, 2>(9, 1);
+    check::<13, 20, 2, 2>(2, 20);
+}
+
+#[test]
+fn nested_tiles_restore_the_shapes() {
+    if Isa::AmxBf16.detect().is_none() {
+        return;
+    }
+    let outer = Tiles::<16, 64>::new();
+    {
+        let inner = Tiles::<3, 8>::new();
+        inner.check();
+    }
+    outer.check();
+}
