@@ -144,6 +144,7 @@ fn kernels_know_nothing_at_run_time_but_their_views() {
         "Tiles",
         "Sums",
         "NEW",
+        "memory",
         "multiply",
         "view",
         "row",

@@ -1,6 +1,7 @@
 //! AVX-512 with BF16, and AMX: the vocabulary of AVX-512 with BF16, and products of whole blocks of pixels.
 
 use core::arch::asm;
+use core::mem::MaybeUninit;
 
 use crate::bf16::Bf16;
 use crate::simd::Src;
@@ -12,16 +13,17 @@ pub use crate::simd::amx::Tiles;
 /// Maximum floats of the sums of a tile: two blocks of pixels by two vectors of channels.
 const FLOATS: usize = 2 * ROWS * 2 * LANES;
 
-/// Sums of a tile: `[pixel][channel]`, the pixels of the first block before those of the second.
+/// Memory for the sums of a tile.
 #[repr(align(64))]
-pub struct Sums(pub [f32; FLOATS]);
+pub struct Sums([MaybeUninit<f32>; FLOATS]);
 
 impl Sums {
-    /// Zeros.
-    pub const NEW: Self = Self([0.0; FLOATS]);
+    /// Uninitialized memory.
+    pub const NEW: Self = Self([MaybeUninit::uninit(); FLOATS]);
 }
 
-/// Computes the sums of `BLOCKS` blocks of `PIXELS` pixels and `VECTORS` vectors of channels, one or two of each.
+/// Computes the sums of `BLOCKS` blocks of `PIXELS` pixels and `VECTORS` vectors of channels, one or two of each. Returns
+/// them as `[pixel][channel]`, the pixels of the first block before those of the second.
 ///
 /// The pixels of block `b` start at `blocks[b]`, with `stride` numbers from one pixel to the next. Of each pixel,
 /// `steps * DEPTH / 2` numbers are multiplied. The weights are a row of `VECTORS` vectors of biases, and such rows of
@@ -32,25 +34,25 @@ impl Sums {
 /// even; subnormal numbers are zero.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub fn multiply<const PIXELS: usize, const DEPTH: usize, const BLOCKS: usize, const VECTORS: usize>(
+pub fn multiply<'s, const PIXELS: usize, const DEPTH: usize, const BLOCKS: usize, const VECTORS: usize>(
     tiles: &Tiles<PIXELS, DEPTH>,
     blocks: [Src<'_, Bf16>; BLOCKS],
     stride: usize,
     w: Src<'_>,
     steps: usize,
-    sums: &mut Sums,
-) {
+    sums: &'s mut Sums,
+) -> &'s [f32] {
     const { assert!(1 <= BLOCKS && BLOCKS <= 2 && 1 <= VECTORS && VECTORS <= 2) };
     tiles.check();
     let read = (PIXELS - 1) * stride + steps * DEPTH / 2;
     let [first, second] = [0, BLOCKS - 1].map(|block| blocks[block].address(0, read));
     let weights = w.address(0, (1 + steps * DEPTH / 4) * VECTORS * LANES);
     let row = VECTORS * LANES * size_of::<f32>();
-    let to = sums.0.as_mut_ptr();
+    let to = sums.0.as_mut_ptr().cast::<f32>();
     debug_assert!(steps > 0, "a product has a step");
     // SAFETY: `Tiles` proves that the processor has AMX, and has given the registers their shapes. The loads read the ranges of
     // which debug builds have checked that they are in bounds; the constructors of the views require it. The stores
-    // write `BLOCKS * PIXELS` rows of `VECTORS` vectors, at most `FLOATS` floats. No other code uses the registers.
+    // write `BLOCKS * PIXELS` rows of `VECTORS` vectors, at most `FLOATS` floats, so the slice of them is initialized.
     unsafe {
         asm!(
             "tileloadd tmm0, [{w} + {same}*1]",
@@ -102,5 +104,6 @@ pub fn multiply<const PIXELS: usize, const DEPTH: usize, const BLOCKS: usize, co
             out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
         );
+        core::slice::from_raw_parts(to, BLOCKS * PIXELS * VECTORS * LANES)
     }
 }

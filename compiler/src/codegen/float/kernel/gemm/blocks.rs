@@ -61,7 +61,7 @@ impl Gemm {
         let out = (!self.pools()).then(|| quote!(let mut c = c.at(#to);));
         let residual = self.epilogue.residual.then(|| quote!(let r = r.at(#to);));
         let body = quote! {
-            let sums = w.view(&sums.0).at(#from);
+            let sums = sums.at(#from);
             #out
             #residual
             #(#finish)*
@@ -69,7 +69,8 @@ impl Gemm {
         let all = repeat("row", rows, repeat("pixel", cols, body));
         let all = if self.pools() { self.add_to_pool(all) } else { all };
         quote! {
-            multiply::<#block_pixels, #bytes, #count, #nv>(tiles, [#(#starts),*], #stride, w, #steps, &mut sums);
+            let sums = multiply::<#block_pixels, #bytes, #count, #nv>(tiles, [#(#starts),*], #stride, w, #steps, &mut memory);
+            let sums = w.view(sums);
             #all
         }
     }

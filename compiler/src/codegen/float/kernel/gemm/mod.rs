@@ -160,7 +160,7 @@ impl Gemm {
         let (configured, sums) = match self.depth() {
             Some(depth) => {
                 let [pixels, bytes] = [self.mr, depth * self.input().bytes()].map(lit);
-                (Some(quote!(tiles: &Tiles<#pixels, #bytes>,)), Some(quote!(let mut sums = Sums::NEW;)))
+                (Some(quote!(tiles: &Tiles<#pixels, #bytes>,)), Some(quote!(let mut memory = Sums::NEW;)))
             }
             None => (None, None),
         };
