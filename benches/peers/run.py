@@ -151,8 +151,9 @@ def processor() -> str:
     # The model name of a virtual machine does not include the generation.
     if fields.get("vendor_id") == "AuthenticAMD" and "avx512f" in flags and fields.get("cpu family") in ZEN:
         name = f"{name} ({ZEN[fields['cpu family']]})"
-    sets = [name for flag, name in [("avx512f", "AVX-512"), ("avx512_vnni", "VNNI"), ("avx512_bf16", "BF16"), ("avx2", "AVX2")] if flag in flags]
-    return f"{name} with {', '.join(sets[:3])}" if sets else name
+    wide = [("avx512f", "AVX-512"), ("avx512_vnni", "VNNI"), ("avx512_bf16", "BF16"), ("amx_tile", "AMX")]
+    sets = [name for flag, name in wide if flag in flags] or ["AVX2"] * ("avx2" in flags)
+    return f"{name} with {', '.join(sets)}" if sets else name
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -219,7 +219,7 @@ pub enum IsaArg {
     Avxvnni,
     /// x86-64 with AVX-512 and VNNI, for quantized networks
     Avx512vnni,
-    /// x86-64 with AVX-512, BF16 and AMX, for bf16 networks
+    /// x86-64 with AVX-512, BF16 and AMX-BF16, for bf16 networks
     Amxbf16,
     /// x86-64 with AVX-512 and BF16, for bf16 networks
     Avx512bf16,

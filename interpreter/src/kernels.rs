@@ -12,19 +12,21 @@ pub struct Image<'v, T> {
     pub values: &'v [T],
 }
 
-/// The order in which the products of an output are added to its bias.
+/// Summation order of the products of one output, starting at the bias.
 #[derive(Clone, Copy)]
 pub enum Order {
-    /// One after the other.
+    /// One product at a time, in raster order.
     Raster,
-    /// In pairs, the second of a pair first.
+    /// In pairs; the second product of a pair is added before the first.
     Pairs,
-    /// `depth` products at a time: the even and the odd ones are summed separately, from zero. The sum of both is added.
+    /// `depth` products at a time. Products with even and odd indices are summed separately, each from zero. The two sums are
+    /// added, and the result is added to the output.
     Blocks { depth: usize },
 }
 
 impl Order {
-    /// Adds the products of adjacent taps to the sums of all output channels. Weights: `[tap][out]`.
+    /// Adds the products of `taps` and `weights` (`[tap][out]`) to the sums of all output channels. The taps are contiguous
+    /// in the window.
     fn accumulate<T: Number>(self, sums: &mut [T], taps: &[T], weights: &[T]) {
         let channels = sums.len();
         let products = || taps.iter().zip(weights.chunks_exact(channels));
@@ -60,7 +62,8 @@ pub struct Convolution<'v, T> {
 }
 
 impl<T: Number> Convolution<'_, T> {
-    /// Weights `[kh, kw, in, out]`; the taps of a sum are in raster order, the channels inner.
+    /// Computes a dense convolution with weights `[kh, kw, in, out]`. Taps are visited in raster order with the channels
+    /// innermost; `order` sets how their products are summed.
     pub fn dense(&self, input: Image<'_, T>, output: Shape, order: Order) -> Vec<T> {
         let ([kh, kw], [sh, sw]) = (self.window.kernel, self.window.stride);
         let (padded, row) = padded(input, self.window.padding);

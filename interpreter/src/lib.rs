@@ -37,9 +37,9 @@ pub enum Mode {
     /// (`v > 0 ? v : 0`, and for ReLU6 `v < 6 ? v : 6`), then the residual. The pool adds pixels in raster order to 0
     /// and multiplies by `1 / pixels`.
     ///
-    /// In bf16 networks, weights and values are rounded to nearest, ties to even, where the graph has the type bf16. In a
-    /// product of two bf16 factors, channels are taken in pairs, the second of a pair first; in a product of blocks, some channels
-    /// at a time, the even and the odd ones summed separately. Subnormal numbers are zero.
+    /// In bf16 networks, weights and values are rounded to nearest, ties to even, where the graph has the type bf16. If
+    /// both factors are bf16, channels are summed in pairs, the second of a pair first. In a block product, `depth` channels
+    /// are summed at a time, with even and odd channels summed separately. Subnormal numbers are treated as zero.
     Strict,
     /// f64 in all operations on f32 parameters and image, without any rounding to bf16: the reference for measuring
     /// errors.

@@ -26,7 +26,7 @@ pub enum Isa {
     Avx512Vnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and BF16. For bf16 networks.
     Avx512Bf16,
-    /// x86-64 with AVX-512 F, BW, DQ, VL and BF16, and AMX with BF16. For bf16 networks.
+    /// x86-64 with AVX-512 F, BW, DQ, VL and BF16, plus AMX-TILE and AMX-BF16. For bf16 networks. Linux only.
     AmxBf16,
     /// WebAssembly with SIMD128.
     Wasm128,

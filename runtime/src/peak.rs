@@ -143,27 +143,29 @@ loops! {
     pairs_wasm128relaxed: wasm128relaxed, load_pairs, dot, 2, NARROW_ROWS;
 }
 
-/// Multiplies blocks of bf16 numbers; returns the products of a step.
+/// Multiplies blocks of bf16 values; returns the number of products per step.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
 fn blocks_amxbf16() -> usize {
     use crate::simd::float::amxbf16::{LANES, Sums, Tiles, multiply};
 
-    /// Pixels, bf16 numbers and instructions of a block: all operands are in the first-level cache. The pixels overlap.
+    /// Pixels per block.
     const PIXELS: usize = 16;
+    /// bf16 values per pixel and instruction.
     const DEPTH: usize = 32;
-    const BLOCKS: usize = 16;
+    /// Instructions per sum. All operands fit in the L1 cache; adjacent pixels share values.
+    const DEPTHS: usize = 16;
     const CALLS: usize = STEPS / 100;
-    let activations = black_box([crate::Bf16::ZERO; DEPTH * (PIXELS - 1 + BLOCKS)]);
-    let weights = black_box([0.0; (1 + DEPTH / 2 * BLOCKS) * COLUMNS * LANES]);
-    let mut sums = Sums::NEW;
+    let activations = black_box([crate::Bf16::ZERO; DEPTH * (PIXELS - 1 + DEPTHS)]);
+    let weights = black_box([0.0; (1 + DEPTH / 2 * DEPTHS) * COLUMNS * LANES]);
+    let mut sums = Sums::UNINIT;
     let tiles = Tiles::<PIXELS, { DEPTH * 2 }>::new();
     for _ in 0..CALLS {
-        // SAFETY: the arrays have the lengths that the product reads.
+        // SAFETY: the arrays contain every value that `multiply` reads.
         let (a, w) = unsafe { (Src::new(&activations), Src::new(&weights)) };
-        black_box(multiply::<PIXELS, { DEPTH * 2 }, 2, COLUMNS>(&tiles, [a, a], DEPTH, w, BLOCKS, &mut sums));
+        black_box(multiply::<PIXELS, { DEPTH * 2 }, 2, COLUMNS>(&tiles, [a, a], DEPTH, w, DEPTHS, &mut sums));
     }
-    2 * PIXELS * COLUMNS * LANES * DEPTH * BLOCKS * CALLS / STEPS
+    2 * PIXELS * COLUMNS * LANES * DEPTH * DEPTHS * CALLS / STEPS
 }
 
 /// Runs the loop of dot products of pairs of bf16 numbers; returns the products of a step.
@@ -182,7 +184,7 @@ fn multiply_pairs(isa: Isa, values: Src<'_>) -> usize {
         // SAFETY: as above.
         Isa::Avx512Bf16 => unsafe { pairs_avx512bf16(values) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
+        // SAFETY: `gflops` checked that the processor has it.
         Isa::AmxBf16 => unsafe { blocks_amxbf16() },
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         Isa::Wasm128 => pairs_wasm128(values),

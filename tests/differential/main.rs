@@ -81,7 +81,7 @@ fn check(spec: &str, resolution: [usize; 2], info: &NetworkInfo, build: Build) {
     assert!(adds > 0, "{spec}: a residual is among what is tested");
 
     for isa in isas(info) {
-        // The order of the products depends on the instruction set.
+        // The summation order depends on the instruction set, so the expected values do too.
         let mut graph = graph.clone();
         choose_products(&mut graph, Numerics::Strict, isa);
         let expected = expected(&graph, &weights, &input);

@@ -155,7 +155,7 @@ impl fmt::Display for Line<'_> {
                     Product::Plain => String::new(),
                     Product::Fast => " fast".to_owned(),
                     Product::Pairs => " pairs".to_owned(),
-                    Product::Blocks { depth } => format!(" blocks of {depth}"),
+                    Product::Blocks { depth } => format!(" blocks depth {depth}"),
                 };
                 write!(f, " tile {}x{} chunk {}{product}", tile.mr, tile.nv, tile.chunk)?;
                 if tile.images > 1 {

@@ -293,7 +293,7 @@ pub enum Tile {
 /// The fast inner product computes the vectors one by one, in tiles of a fixed size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct GemmTile {
-    /// Most pixels of a tile; in a product of blocks, the pixels of a block.
+    /// Maximum number of pixels in a tile; in a block product, the number of pixels per block.
     pub mr: usize,
     /// Most vectors of output channels of a tile.
     pub nv: usize,
@@ -313,16 +313,18 @@ pub enum Product {
     Fast,
     /// Sums of pairs of bytes that are gathered as 16-bit numbers, the windows of all pixels of a few rows at a time.
     Pairs,
-    /// Sums of `depth` products at a time, by instructions that multiply blocks of pixels and channels.
+    /// Block products: each instruction multiplies a block of pixels by a block of channels and sums `depth` products per
+    /// output.
     Blocks {
-        /// Products of a sum, an even divisor of all products of an output. The even and the odd ones are summed separately.
+        /// Number of products that one instruction sums per output. It is even and divides the number of products per
+        /// output. Products with even and odd indices are summed separately.
         depth: usize,
     },
 }
 
 impl Product {
-    /// Whether instructions multiply blocks of pixels and channels.
-    pub const fn is_of_blocks(self) -> bool {
+    /// Returns whether this is [`Product::Blocks`].
+    pub const fn is_blocked(self) -> bool {
         matches!(self, Self::Blocks { .. })
     }
 }

@@ -163,7 +163,7 @@ fn group_vectors(
     match producers {
         [Stage { op: Op::Conv2d(conv), .. }] => {
             let Call { rows, cols, flat } = call;
-            let (k, blocks) = (conv.factors.rows(channels), conv.product.is_of_blocks());
+            let (k, blocks) = (conv.factors.rows(channels), conv.product.is_blocked());
             let product = Product { rows, cols, flat, vectors, k, blocks };
             best_tile(isa, product, divides).1
         }

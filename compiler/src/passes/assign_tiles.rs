@@ -78,7 +78,7 @@ fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
     }
 }
 
-/// What the tile of a dense product depends on, besides its shapes.
+/// Properties of a dense product, other than its shapes, that determine its tile.
 #[derive(Clone, Copy)]
 struct Dense {
     window: Window,
@@ -102,7 +102,7 @@ fn gemm(input: Tensor, output: Tensor, dense: Dense, rows: usize, isa: Isa) -> T
     let vectors = whole + usize::from(matches!(tail, Tail::Masked(_)));
     let flat = window.is_point() && is_flat(input) && is_flat(output);
     let whole_groups = output.layout.groups(shape) > 1 || output.layout.ring.is_some();
-    let blocks = product.is_of_blocks();
+    let blocks = product.is_blocked();
     let product = Product { rows, cols: shape.width, flat, vectors, k, blocks };
     let (mr, nv) = best_tile(isa, product, |nv| !whole_groups || vectors.is_multiple_of(nv));
     let row_bytes = shape.width * window.stride[0] * input.layout.row_stride(input.shape) / input.shape.width.max(1)
@@ -115,7 +115,8 @@ fn gemm(input: Tensor, output: Tensor, dense: Dense, rows: usize, isa: Isa) -> T
     Tile::Gemm(GemmTile { mr, nv, chunk, images: 1 })
 }
 
-/// Returns the pixels of a block that fits in the shortest call: `chunk` of the `rows` of a tile, or the rows after the last tile.
+/// Returns the number of pixels per block. A block must fit in the shortest call, which computes `chunk` rows or, if `rows`
+/// does not divide the height, possibly fewer.
 fn block_pixels(shape: Shape, [chunk, rows]: [usize; 2], flat: bool) -> usize {
     let row = |rows: usize| if flat { rows * shape.width } else { shape.width };
     let rest = shape.height % rows.max(1);

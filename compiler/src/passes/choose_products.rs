@@ -1,15 +1,15 @@
-//! Chooses the inner product of each convolution, plain, fast or of blocks, for one instruction set.
+//! Chooses the inner product of each convolution (plain, fast or block) for one instruction set.
 //!
 //! ```text
 //! before: conv2d 1x1 : 28x28x192            after: conv2d 1x1 fast : 28x28x192
 //! ```
 //!
-//! The inner products round differently. The choice depends only on a layer's shape and the instruction set, so
-//! that the results are bit-identical for any number of threads, batch size and fusion level. The pass runs before
+//! The inner products round differently. The choice depends only on the layer, the numerics and the instruction set. The
+//! results are therefore bit-identical for every thread count, batch size and fusion level. The pass runs before
 //! layouts and tiles, which depend on the choice. Whether the weights allow the fast product is decided later, when
 //! they are packed.
 //!
-//! Quantized values are exact with either product. The expansions of their fused blocks and the head use the fast one
+//! Quantized values are exact with every product. The expansions of their fused blocks and the head use the fast one
 //! where it takes fewer instructions. Instruction sets that multiply pairs of 16-bit numbers gather them for all products
 //! that read pixels, the stem of a fused block included.
 //!
@@ -21,7 +21,7 @@ use crate::schedule::float::fast_pays;
 use crate::spec::Numerics;
 use crate::target::{DotForm, Isa, IsaFacts};
 
-/// Sets the product of every convolution; see the module.
+/// Sets the [`Product`] of every convolution. See the module documentation.
 pub fn choose_products(graph: &mut Graph, numerics: Numerics, isa: Isa) {
     let ids: Vec<_> = graph.ids().collect();
     for id in ids {

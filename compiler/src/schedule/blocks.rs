@@ -1,43 +1,45 @@
-//! Matrix products by instructions that multiply whole blocks: some pixels, some products, a vector of channels.
+//! Matrix products with instructions that multiply a block of pixels by one vector of output channels, several products
+//! per output at a time.
 //!
-//! A register tile has one or two blocks of pixels and one or two vectors of channels. All blocks of a call have the same number of
-//! pixels, because configuring the registers takes longer than a product.
+//! A tile register is an AMX hardware register; a register tile is the part of the output computed at once. A register
+//! tile has one or two blocks of pixels and one or two vectors of channels. All blocks of a call have the same number of
+//! pixels, because reconfiguring the tile registers takes longer than a multiply instruction.
 
 use super::cover::{Tiles, near_equal};
 
-/// Maximum pixels of a block: rows of a tile register.
+/// Maximum number of pixels per block: the rows of a tile register.
 const PIXELS: usize = 16;
-/// Maximum bf16 numbers of a pixel in a block.
+/// Maximum number of bf16 values per pixel in a block: a 64-byte row.
 const DEPTH: usize = 32;
-/// Minimum depth for which an instruction does more than a vector instruction in the same time.
+/// Minimum depth. Below it, vector instructions are at least as fast.
 const SHALLOWEST: usize = 8;
-/// Maximum vectors of channels of a register tile.
+/// Maximum number of channel vectors in a register tile.
 pub const VECTORS: usize = 2;
-
-/// Multiply-adds in half a cycle, the time of a vector of multiply-adds: half the peak.
+/// Multiply-adds per half cycle, the time that the other instruction sets take for one vector of multiply-adds. The value
+/// assumes half of the AMX peak.
 pub const MACS: usize = 128;
 
-/// Returns how many of `k` products per output one instruction sums: an even divisor of `k`, so that a block contains no numbers of
-/// the next pixel. Returns `None` if only small numbers divide it.
+/// Returns how many of the `k` products per output one instruction sums. This is the largest even divisor of `k` from 8 to
+/// 32. A divisor ensures that no block reads values of the next pixel. Returns `None` if there is no such divisor.
 ///
-/// The result depends on `k` alone, because the order of the sum depends on it.
+/// The result depends only on `k`, because it determines the summation order.
 pub fn depth(k: usize) -> Option<usize> {
     (SHALLOWEST..=DEPTH).rev().find(|depth| depth.is_multiple_of(2) && k.is_multiple_of(*depth))
 }
 
-/// Returns the pixels of a block, for calls that cover rows of `cols` pixels: as many as cover a row with the fewest blocks, but not more than
-/// `shortest`, the pixels of the shortest row.
+/// Returns the number of pixels per block for rows of `cols` pixels. Blocks are as small as possible for the minimum number
+/// of blocks per row. A block has at most `shortest` pixels, the length of the shortest row.
 pub fn pixels(cols: usize, shortest: usize) -> usize {
     let most = PIXELS.min(shortest).max(1);
     let blocks = cols.div_ceil(most);
     cols.div_ceil(blocks.max(1)).min(most)
 }
 
-/// Covers `rows` x `cols` pixels with register tiles of one or two blocks of `pixels` pixels. A block is part of a row. The
-/// second block follows the first one in its row, or is below it.
+/// Covers `rows` x `cols` pixels with register tiles of one or two blocks of `pixels` pixels. A block never spans two
+/// rows. The second block is to the right of the first one or directly below it.
 ///
-/// If blocks do not fill the rows, the last block of each row overlaps the one before. The tile has only the pixels
-/// that are new.
+/// If `pixels` does not divide the row, the last block of each row overlaps the previous one. Its tile contains only the
+/// pixels that the previous block does not cover.
 pub fn cover(rows: usize, cols: usize, pixels: usize, flat: bool) -> Vec<Tiles> {
     if flat && rows > 1 {
         return cover(1, rows * cols, pixels, true);
@@ -59,14 +61,15 @@ pub fn cover(rows: usize, cols: usize, pixels: usize, flat: bool) -> Vec<Tiles> 
     tiles
 }
 
-/// Returns the quarter cycles of a product with `rows_of_weights` pairs of values per output, in tiles of `nv` vectors. A product of blocks and the loads of its
-/// operands take about sixteen cycles each; the result is stored, loaded and finished vector by vector.
+/// Returns the cost, in quarter cycles, of a product with `rows_of_weights` pairs of values per output in tiles of `nv`
+/// vectors. A multiply instruction takes 16 cycles and each operand load 8; the slower of the two limits the loop. Then each
+/// vector of sums is stored, reloaded and passed to the epilogue.
 pub fn cost([rows, cols]: [usize; 2], flat: bool, rows_of_weights: usize, nv: usize, pixels: usize) -> usize {
-    const CYCLES: usize = 64;
+    const QUARTER_CYCLES: usize = 64;
     let of_tile = |tiles: &Tiles| {
         let blocks = if tiles.cols > pixels { 2 } else { tiles.rows };
-        let step = (CYCLES * blocks * nv).max(CYCLES / 2 * (blocks + nv));
-        tiles.count() * (rows_of_weights.div_ceil(DEPTH / 2) * step + 12 * tiles.pixels() * nv + 2 * CYCLES)
+        let step = (QUARTER_CYCLES * blocks * nv).max(QUARTER_CYCLES / 2 * (blocks + nv));
+        tiles.count() * (rows_of_weights.div_ceil(DEPTH / 2) * step + 12 * tiles.pixels() * nv + 2 * QUARTER_CYCLES)
     };
     cover(rows, cols, pixels, flat).iter().map(of_tile).sum()
 }
@@ -85,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_covered_by_few_blocks() {
+    fn rows_are_covered_by_the_fewest_blocks() {
         let of = |cols| pixels(cols, cols);
         assert_eq!([112, 56, 28, 14, 7, 49, 1].map(of), [16, 14, 14, 14, 7, 13, 1]);
         assert_eq!(pixels(112, 14), 14);
@@ -104,7 +107,10 @@ mod tests {
             let mut seen = vec![0; rows * cols];
             for tiles in cover(rows, cols, pixels, flat) {
                 assert!(tiles.cols <= pixels || (tiles.cols == 2 * pixels && tiles.rows == 1));
-                assert!(tiles.cols >= pixels || tiles.first_col + tiles.cols >= pixels, "a block starts in its row");
+                assert!(
+                    tiles.cols >= pixels || tiles.first_col + tiles.cols >= pixels,
+                    "a block starts before its row"
+                );
                 for (band, tile) in (0..tiles.down).flat_map(|band| (0..tiles.across).map(move |tile| (band, tile))) {
                     for (row, col) in (0..tiles.rows).flat_map(|row| (0..tiles.cols).map(move |col| (row, col))) {
                         let row = tiles.first_row + band * tiles.rows + row;
@@ -112,7 +118,10 @@ mod tests {
                     }
                 }
             }
-            assert!(seen.iter().all(|times| *times == 1), "{rows}x{cols} in blocks of {pixels}: {seen:?}");
+            assert!(
+                seen.iter().all(|times| *times == 1),
+                "{rows}x{cols} pixels in blocks of {pixels}: covered {seen:?} times"
+            );
         }
     }
 }

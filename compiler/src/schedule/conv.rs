@@ -130,7 +130,8 @@ impl Conv {
         self.panels().iter().map(|panels| panels.count * floats(panels)).sum()
     }
 
-    /// Returns the pixels of a block, and the products that one instruction sums, if the product is of blocks.
+    /// Returns the number of pixels per block and the number of products that one instruction sums, or `None` if this is not
+    /// a block product.
     pub fn blocks(&self) -> Option<[usize; 2]> {
         let Product::Blocks { depth } = self.product else { return None };
         Some([self.tile.mr, depth])
@@ -170,8 +171,8 @@ impl Conv {
         let mut best = near_equal(total, total);
         // A pool adds all pixels in sequence.
         let most = if self.epilogue.pool.is_some() { 1 } else { threads.min(total) };
-        // A block is part of a row.
-        let shortest = if self.product.is_of_blocks() && self.cut(rows).flat { self.tile.mr } else { 1 };
+        // Each piece must contain at least one whole block.
+        let shortest = if self.product.is_blocked() && self.cut(rows).flat { self.tile.mr } else { 1 };
         for parts in 2..=most {
             let cuts = near_equal(total, total.div_ceil(parts));
             if cuts.iter().any(|(size, _)| *size < shortest) {

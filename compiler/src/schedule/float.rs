@@ -4,7 +4,7 @@ use super::blocks;
 use super::cover::cover;
 use crate::target::{Broadcast, Isa, IsaFacts};
 
-/// A matrix product to tile: `rows` x `cols` pixels by `vectors` of output channels, `k` products per output.
+/// A matrix product to tile: `rows` x `cols` pixels by `vectors` of output channels, `k` rows of weights per output.
 #[derive(Debug, Clone, Copy)]
 pub struct Product {
     /// Rows of pixels.
@@ -15,9 +15,9 @@ pub struct Product {
     pub flat: bool,
     /// Vectors of output channels.
     pub vectors: usize,
-    /// Rows of weights per output.
+    /// Packed weight rows per output: one per product, or one per pair of products in bf16.
     pub k: usize,
-    /// Whether the product is of blocks.
+    /// Whether this is a block product.
     pub blocks: bool,
 }
 

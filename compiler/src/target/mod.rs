@@ -59,7 +59,7 @@ pub trait IsaFacts: Copy {
     /// if an addition can broadcast its memory operand. It also needs one register per pixel in addition to the sums.
     fn has_fast_product(self) -> bool;
 
-    /// Whether an instruction multiplies blocks of pixels and channels: bf16 numbers, in registers of 16 rows of 64 bytes.
+    /// Whether the instruction set has block products: bf16 matrix multiplication in tile registers of 16 rows of 64 bytes.
     fn has_block_products(self) -> bool;
 
     /// Whether quantized kernels have a fast requantization: sums with a bias that makes them the bit pattern of a float,
@@ -195,7 +195,7 @@ impl IsaFacts for Isa {
     fn dot_form(self) -> DotForm {
         match self {
             Self::Portable | Self::Dsp | Self::AvxVnni | Self::Avx512Vnni | Self::Wasm128Dot => DotForm::Bytes,
-            // BF16, AMX with BF16 and relaxed SIMD have no quantized kernels.
+            // AVX512-BF16, AMX-BF16 and relaxed SIMD have no quantized kernels.
             Self::Avx2 | Self::Avx512 | Self::Avx512Bf16 | Self::AmxBf16 => DotForm::Words,
             Self::Wasm128 | Self::Wasm128Relaxed | Self::Wasm128Pairs => DotForm::Words,
             Self::Neon => DotForm::SignedPairs,

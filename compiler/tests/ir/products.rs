@@ -62,9 +62,9 @@ fn published_networks() {
     assert_snapshot!(text);
 }
 
-/// The order of a sum depends on the depth: changes affect results.
+/// The depth determines the summation order, so changing it changes the results.
 #[test]
-fn pointwise_convolutions_of_bf16_are_products_of_blocks() {
+fn bf16_pointwise_convolutions_use_block_products() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs/v2.yaml");
     let spec = spec::parse(&spec::read(&path, "v2.yaml").unwrap()).unwrap();
     let spec = NetworkSpec { precision: Precision::Bf16, ..spec };
@@ -76,7 +76,7 @@ fn pointwise_convolutions_of_bf16_are_products_of_blocks() {
     let names =
         ["stem", "block1.project", "block2.expand", "block3.expand", "block3.project", "block17.project", "head"];
     assert_eq!(names.map(depth), [None, Some(32), Some(16), Some(24), Some(24), Some(32), Some(32)]);
-    assert_eq!(products.values().filter(|product| product.is_of_blocks()).count(), 34, "all but the stem");
+    assert_eq!(products.values().filter(|product| product.is_blocked()).count(), 34, "all but the stem");
 }
 
 /// Inputs of the estimate of scales: for each layer in order, its product and the operations after its sums.

@@ -59,7 +59,7 @@ fn schedules_keep_what_is_computed(text: &str) {
 
 fn schedules_keep_values(spec: &NetworkSpec) {
     for isa in Isa::of(spec.precision).iter().copied() {
-        // Products of blocks are summed in another order.
+        // Block products use a different summation order, so the unfused graph must use the same products.
         let mut unfused = rewritten(spec, Fusion::None, None);
         passes::choose_products(&mut unfused, Numerics::Strict, isa);
         let expected = bits(&steps(&unfused, spec, Mode::Strict));

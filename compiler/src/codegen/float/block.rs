@@ -256,13 +256,13 @@ impl Block<'_> {
         }
     }
 
-    /// Returns the value that the last producer reads.
+    /// Returns the input tensor of the last producer.
     fn producer_input(&self) -> Tensor {
         let before = self.producers.len().checked_sub(2);
         before.map_or(self.input.tensor, |at| self.producers[at].tensor)
     }
 
-    /// Returns the convolution that fills the ring, or `None` if it is copied.
+    /// Returns the convolution that fills the ring, or `None` if a copy fills it.
     fn producer(&self) -> Option<Conv> {
         let Stage { op, tensor, tile, .. } = self.producers.last()?;
         Conv::new(self.context.isa, op, self.producer_input(), *tensor, *tile)

@@ -47,7 +47,8 @@ impl Conv {
         }
     }
 
-    /// Returns `calls` of the kernels with the tile registers that they need, if the product is of blocks.
+    /// Wraps `calls` of the kernels in code that configures the tile registers if this is a block product. Returns `calls`
+    /// unchanged otherwise.
     pub fn configured(&self, calls: TokenStream) -> TokenStream {
         let Some([pixels, depth]) = self.blocks() else { return calls };
         let [pixels, bytes] = [pixels, depth * self.input.element.bytes()].map(lit);

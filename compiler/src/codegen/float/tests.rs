@@ -143,7 +143,7 @@ fn kernels_know_nothing_at_run_time_but_their_views() {
         "tiles",
         "Tiles",
         "Sums",
-        "NEW",
+        "UNINIT",
         "memory",
         "multiply",
         "view",

@@ -1,4 +1,4 @@
-//! Products of blocks, compared with a loop over single numbers.
+//! Tests of [`multiply`] against a scalar loop.
 
 extern crate std;
 
@@ -9,7 +9,7 @@ use crate::bf16::Bf16;
 use crate::isa::Isa;
 use crate::simd::Src;
 
-/// Numbers between -2 and 2, or zero; the same on every run.
+/// Deterministic pseudorandom bf16 values between -2 and 2, some of them zero.
 fn numbers(seed: u64) -> impl Iterator<Item = Bf16> {
     let mut state = seed;
     core::iter::repeat_with(move || {
@@ -20,7 +20,7 @@ fn numbers(seed: u64) -> impl Iterator<Item = Bf16> {
     })
 }
 
-/// One sum in the order of [`multiply`]. Products are exact in double precision.
+/// Computes one sum in the order of [`multiply`]. `mul_add` rounds once, as the instruction does.
 fn sum(bias: f32, x: &[Bf16], w: &[[Bf16; 2]], depth: usize) -> f32 {
     let steps = x.chunks(depth).zip(w.chunks(depth / 2));
     steps.fold(bias, |sum, (x, w)| {
@@ -34,26 +34,26 @@ fn sum(bias: f32, x: &[Bf16], w: &[[Bf16; 2]], depth: usize) -> f32 {
     })
 }
 
-/// Compares all sums of blocks of `PIXELS` pixels, whose numbers are `stride` apart.
-fn check<const PIXELS: usize, const DEPTH: usize, const BLOCKS: usize, const VECTORS: usize>(
+/// Compares all sums of `BLOCKS` blocks with scalar sums. Adjacent pixels are `stride` values apart.
+fn check<const PIXELS: usize, const BYTES: usize, const BLOCKS: usize, const VECTORS: usize>(
     steps: usize,
     stride: usize,
 ) {
-    let k = steps * DEPTH / 2;
+    let k = steps * BYTES / 2;
     let channels = VECTORS * LANES;
-    // The second block starts one number before the end of the first one.
+    // The second block starts at the last value of the first one.
     let second = (PIXELS - 1) * stride + k - 1;
     let x: Vec<Bf16> = numbers(7).take(second + (PIXELS - 1) * stride + k).collect();
     let w: Vec<[Bf16; 2]> = (0..k / 2 * channels).zip(numbers(9).zip(numbers(11))).map(|(_, (a, b))| [a, b]).collect();
     let bias: Vec<f32> = numbers(13).take(channels).map(Bf16::to_f32).collect();
     let pairs = w.iter().map(|[a, b]| f32::from_bits(u32::from(a.to_bits()) | u32::from(b.to_bits()) << 16));
     let packed: Vec<f32> = bias.iter().copied().chain(pairs).collect();
-    let mut sums = Sums::NEW;
-    let tiles = Tiles::<PIXELS, DEPTH>::new();
-    // SAFETY: the views contain all numbers that the product reads, and the caller has checked that the processor has the instructions.
+    let mut sums = Sums::UNINIT;
+    let tiles = Tiles::<PIXELS, BYTES>::new();
+    // SAFETY: the views contain every value that `multiply` reads. The caller checked that the processor has AMX.
     let found = unsafe {
         let blocks = core::array::from_fn::<_, BLOCKS, _>(|block| Src::new(&x).at(block * second));
-        multiply::<PIXELS, DEPTH, BLOCKS, VECTORS>(&tiles, blocks, stride, Src::new(&packed), steps, &mut sums)
+        multiply::<PIXELS, BYTES, BLOCKS, VECTORS>(&tiles, blocks, stride, Src::new(&packed), steps, &mut sums)
     };
     assert_eq!(found.len(), BLOCKS * PIXELS * channels);
     for block in 0..BLOCKS {
@@ -62,11 +62,11 @@ fn check<const PIXELS: usize, const DEPTH: usize, const BLOCKS: usize, const VEC
             for channel in 0..channels {
                 let w: Vec<_> = w.iter().skip(channel).step_by(channels).copied().collect();
                 let found = found[(block * PIXELS + pixel) * channels + channel];
-                let expected = sum(bias[channel], x, &w, DEPTH / 2);
+                let expected = sum(bias[channel], x, &w, BYTES / 2);
                 assert_eq!(
                     found.to_bits(),
                     expected.to_bits(),
-                    "block {block} pixel {pixel} channel {channel}: {found} {expected}"
+                    "block {block}, pixel {pixel}, channel {channel}: expected {expected}, found {found}"
                 );
             }
         }

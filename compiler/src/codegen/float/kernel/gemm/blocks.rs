@@ -1,7 +1,7 @@
-//! Products of whole blocks, by instructions on tile registers.
+//! Block products with tile-register instructions.
 //!
-//! A block has as many pixels as the registers are configured for. A tile with fewer pixels starts its block at earlier
-//! pixels of the row, whose sums it does not use.
+//! The register configuration fixes the number of pixels per block. If a tile has fewer pixels, its block starts earlier in
+//! the row. The sums of the extra leading pixels are discarded.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -13,7 +13,7 @@ use crate::schedule::blocks;
 use crate::schedule::cover::{Tiles, cover};
 
 impl Gemm {
-    /// Returns the products that one instruction sums, if the product is of blocks.
+    /// Returns the number of products that one instruction sums, or `None` if this is not a block product.
     pub(super) fn depth(&self) -> Option<usize> {
         match self.product {
             Product::Blocks { depth } => Some(depth),
@@ -21,7 +21,7 @@ impl Gemm {
         }
     }
 
-    /// Returns the register tiles that cover the pixels.
+    /// Returns the register tiles that cover all output pixels.
     pub(super) fn tiles(&self) -> Vec<Tiles> {
         match self.depth() {
             Some(_) => blocks::cover(self.rows, self.cols, self.mr, self.flat()),
@@ -29,7 +29,7 @@ impl Gemm {
         }
     }
 
-    /// Returns one register tile: the sums of its blocks, and a loop over its pixels that finishes them.
+    /// Returns the code of one register tile. It computes the sums of the blocks, then applies the epilogue pixel by pixel.
     pub(super) fn blocks(&self, tiles: &Tiles, depth: usize) -> TokenStream {
         let Tiles { rows, cols, .. } = *tiles;
         let pixels = self.mr;
@@ -75,7 +75,7 @@ impl Gemm {
         }
     }
 
-    /// Returns how far a tile's block starts before its first pixel, in pixels.
+    /// Returns the number of pixels by which a tile's block starts before the tile.
     pub(super) fn pixels_before(&self, tiles: &Tiles) -> usize {
         if self.depth().is_some() { self.mr.saturating_sub(tiles.cols) } else { 0 }
     }

@@ -6,7 +6,8 @@
 //! Weights: `[1 + runs * run][nv * lanes]`, the bias row first. In the plain inner product, each output is one chain
 //! of fused multiply-adds from the bias, in the order of the rows, so all tiles give bit-identical results. In the
 //! fast inner product, a panel is one vector wide and has a row of scales before the bias. A row of bf16 weights has
-//! two weights for each float. A product that pools its result writes one pixel.
+//! two weights for each float. A product that pools its result writes one pixel. A block product computes its sums with tile-register
+//! instructions; see `blocks`.
 
 mod blocks;
 mod fast;
@@ -47,7 +48,7 @@ pub struct Gemm {
     /// Elements from an output pixel to the next, and to the next row's.
     pub c_pixel: usize,
     pub c_row: usize,
-    /// Maximum pixels of a register tile, or the pixels of a block.
+    /// Maximum number of pixels in a register tile; for a block product, the number of pixels per block.
     pub mr: usize,
     /// Vectors of output channels.
     pub nv: usize,
@@ -136,7 +137,7 @@ impl Gemm {
         let (pixels, k) = (self.rows * self.cols, self.runs * self.run);
         let how = match self.product {
             Product::Fast => " by the fast inner product".to_owned(),
-            Product::Blocks { depth } => format!(" in blocks of {} pixels and {depth} products", self.mr),
+            Product::Blocks { depth } => format!(" by block products of {} pixels x {depth} channels", self.mr),
             Product::Plain | Product::Pairs => String::new(),
         };
         let pixels = if self.pools() { format!("The average of {pixels}") } else { pixels.to_string() };
@@ -160,7 +161,7 @@ impl Gemm {
         let (configured, sums) = match self.depth() {
             Some(depth) => {
                 let [pixels, bytes] = [self.mr, depth * self.input().bytes()].map(lit);
-                (Some(quote!(tiles: &Tiles<#pixels, #bytes>,)), Some(quote!(let mut memory = Sums::NEW;)))
+                (Some(quote!(tiles: &Tiles<#pixels, #bytes>,)), Some(quote!(let mut memory = Sums::UNINIT;)))
             }
             None => (None, None),
         };
@@ -212,7 +213,8 @@ impl Gemm {
         Some(quote!(#own #next))
     }
 
-    /// Returns the iterations of the K loop that can prefetch.
+    /// Returns the number of K-loop iterations that can issue prefetches; 1 for a block product, whose loop is inside
+    /// `multiply`.
     fn steps(&self) -> usize {
         match (self.product, self.factors.round_weights()) {
             (Product::Fast, _) => self.triples(),
