@@ -1,4 +1,4 @@
-//! `strict` numerics are bit-identical at every fusion level and on every instruction set with fused multiply-add, for
+//! In float32, `strict` numerics are bit-identical at every fusion level and on every instruction set with fused multiply-add, for
 //! any content of the scratch.
 
 mod common;

@@ -26,7 +26,8 @@ pub enum Isa {
     Avx512Vnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and BF16. For bf16 networks.
     Avx512Bf16,
-    /// x86-64 with AVX-512 F, BW, DQ, VL and BF16, plus AMX-TILE and AMX-BF16. For bf16 networks. Linux only.
+    /// x86-64 with AVX-512 F, BW, DQ, VL and BF16, plus AMX-TILE and AMX-BF16. For bf16 networks. Only on
+    /// Linux with `std`; [`detect`](Self::detect) requests the permission to use AMX for the whole process.
     AmxBf16,
     /// WebAssembly with SIMD128.
     Wasm128,
@@ -134,7 +135,7 @@ impl Isa {
     ///
     /// Without `std`, and in WebAssembly, only the features that the program was compiled for are known: an engine
     /// without them rejects the whole module. Whether its dot products of bytes are exact is tested
-    /// at run time.
+    /// at run time. AMX requires `std`.
     pub fn detect(self) -> Option<Detected> {
         present(self).then_some(Detected(self))
     }

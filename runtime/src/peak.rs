@@ -1,4 +1,4 @@
-//! Peak throughput of the processor: multiply-adds from registers, and bytes read from memory.
+//! Peak throughput of the processor: multiply-adds from registers (with AMX, from the L1 cache), and bytes read from memory.
 //!
 //! In this crate, because builds that optimize only what computes optimize it.
 
@@ -143,29 +143,32 @@ loops! {
     pairs_wasm128relaxed: wasm128relaxed, load_pairs, dot, 2, NARROW_ROWS;
 }
 
-/// Multiplies blocks of bf16 values; returns the number of products per step.
+/// Multiplies blocks of bf16 values in the L1 cache; returns the number of products per step.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
 fn blocks_amxbf16() -> usize {
-    use crate::simd::float::amxbf16::{LANES, Sums, Tiles, multiply};
+    use crate::simd::float::amxbf16::{LANES, ReleaseTiles, Sums, multiply};
 
     /// Pixels per block.
     const PIXELS: usize = 16;
     /// bf16 values per pixel and instruction.
     const DEPTH: usize = 32;
-    /// Instructions per sum. All operands fit in the L1 cache; adjacent pixels share values.
+    /// Instructions per sum. Adjacent pixels share values.
     const DEPTHS: usize = 16;
-    const CALLS: usize = STEPS / 100;
+    const PRODUCTS: usize = 2 * PIXELS * COLUMNS * LANES * DEPTH * DEPTHS;
+    /// One call per hundred steps of the other loops.
+    const SHARE: usize = 100;
     let activations = black_box([crate::Bf16::ZERO; DEPTH * (PIXELS - 1 + DEPTHS)]);
     let weights = black_box([0.0; (1 + DEPTH / 2 * DEPTHS) * COLUMNS * LANES]);
     let mut sums = Sums::UNINIT;
-    let tiles = Tiles::<PIXELS, { DEPTH * 2 }>::new();
-    for _ in 0..CALLS {
-        // SAFETY: the arrays contain every value that `multiply` reads.
+    let _release = ReleaseTiles;
+    for _ in 0..STEPS / SHARE {
+        // SAFETY: the arrays contain every value that `multiply` reads, and nothing else uses tile registers.
         let (a, w) = unsafe { (Src::new(&activations), Src::new(&weights)) };
+        let tiles = w.tiles::<PIXELS, { DEPTH * 2 }>();
         black_box(multiply::<PIXELS, { DEPTH * 2 }, 2, COLUMNS>(&tiles, [a, a], DEPTH, w, DEPTHS, &mut sums));
     }
-    2 * PIXELS * COLUMNS * LANES * DEPTH * DEPTHS * CALLS / STEPS
+    PRODUCTS / SHARE
 }
 
 /// Runs the loop of dot products of pairs of bf16 numbers; returns the products of a step.

@@ -8,7 +8,7 @@ mod common;
 
 use common::{isas, network};
 use mbvc::info::{NetworkInfo, Precision};
-use mbvc::{Bf16, Isa, Network, Observer, Weights};
+use mbvc::{Bf16, Isa, Network, Observer, Unobserved, Weights};
 use mbvc_compiler::ir::{Graph, Op, Shape};
 use mbvc_compiler::passes::choose_products;
 use mbvc_compiler::spec::{Numerics, Overrides};
@@ -37,6 +37,34 @@ impl Observer for Steps {
     fn bf16(&mut self, step: usize, output: &[Bf16]) {
         assert_eq!(step, self.0.len(), "steps come in order");
         self.0.push(output.iter().map(|value| value.to_f32()).collect());
+    }
+}
+
+/// Keeps every step's value, and runs the network again in the first few callbacks of its stages. The inner calls use the same
+/// registers.
+struct Nested<'n> {
+    steps: Steps,
+    network: &'n dyn Network,
+    input: &'n [f32],
+    calls: usize,
+}
+
+impl Observer for Nested<'_> {
+    fn stage(&mut self, _: usize, _: usize) {
+        if self.calls > 0 {
+            self.calls -= 1;
+            let info = self.network.info();
+            let (mut scratch, mut logits) = (vec![0.0; info.scratch_bytes / 4], vec![0.0; info.classes]);
+            self.network.run_into(&mut scratch, self.input, &mut logits, &mut Unobserved).expect("the same lengths");
+        }
+    }
+
+    fn step(&mut self, step: usize, output: &[f32]) {
+        self.steps.step(step, output);
+    }
+
+    fn bf16(&mut self, step: usize, output: &[Bf16]) {
+        self.steps.bf16(step, output);
     }
 }
 
@@ -89,8 +117,9 @@ fn check(spec: &str, resolution: [usize; 2], info: &NetworkInfo, build: Build) {
         assert_eq!((info.input, network.isa()), ([height, width, compiled.spec.input.channels()], isa));
         let mut scratch = vec![f32::NAN; info.scratch_bytes / 4];
         let mut logits = vec![f32::NAN; info.classes];
-        let mut steps = Steps::default();
-        network.run_into(&mut scratch, &input, &mut logits, &mut steps).expect("the lengths are the network's");
+        let mut nested = Nested { steps: Steps::default(), network: &*network, input: &input, calls: 7 };
+        network.run_into(&mut scratch, &input, &mut logits, &mut nested).expect("the lengths are the network's");
+        let steps = nested.steps;
         assert_eq!(steps.0.len(), expected.len(), "{spec} {}: steps", info.fusion);
         for (at, (found, expected)) in steps.0.iter().zip(&expected).enumerate() {
             let what =

@@ -56,7 +56,7 @@ catalog! {
     PREPROCESSING = "preprocessing": "preprocessing is { range: [low, high] } with low below high, or { mean: [r, g, b], std: [r, g, b] } of pixels from 0 to 1, with every std above 0, or { scale: [r, g, b], offset: [r, g, b] } of pixels from 0 to 255; mean, std, scale and offset are one number for gray input";
     PRECISION = "precision": "the precision is f32, bf16, int8 or uint8";
     KERNELS = "kernels": "batches require precision f32 or bf16 and a head without dense layers; deep fusion requires a quantized precision and one thread, and cannot combine dsp with other instruction sets";
-    NUMERICS = "numerics": "the numerics are fast (the fast inner product on processors where it is faster) or strict (bit-identical on every instruction set with FMA)";
+    NUMERICS = "numerics": "the numerics are fast (the fast inner product on processors where it is faster) or strict (bit-identical on every instruction set with FMA); they apply to f32";
     ROUNDING = "rounding": "the rounding is even for f32 and bf16, and xnnpack or tflite-reference for int8 and uint8";
     FUSION = "fusion": "the fusion is none, relu6, block or deep";
     ISA = "isa": "an instruction set is amxbf16, avx512bf16, avx512vnni, avxvnni, avx512, avx2, neondot, neon, wasm128dot, wasm128pairs, wasm128relaxed, wasm128, dsp or portable; give one, a list without repetition, or all";

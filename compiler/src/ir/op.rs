@@ -323,9 +323,12 @@ pub enum Product {
 }
 
 impl Product {
-    /// Returns whether this is [`Product::Blocks`].
-    pub const fn is_blocked(self) -> bool {
-        matches!(self, Self::Blocks { .. })
+    /// Returns the depth of a block product, or `None` for the others.
+    pub const fn depth(self) -> Option<usize> {
+        match self {
+            Self::Blocks { depth } => Some(depth),
+            Self::Plain | Self::Fast | Self::Pairs => None,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::store_quads::store_quads;
 use super::stream_quads::stream_quads;
 use crate::ir::{Graph, Layout, Node, NodeId, Op, Padding, Shape, Stage, Tensor, Window};
 use crate::schedule::balance::is_balanced;
+use crate::schedule::blocks;
 use crate::schedule::float::{Product, best_tile};
 use crate::schedule::taps::Taps;
 use crate::target::{Isa, IsaFacts};
@@ -163,7 +164,9 @@ fn group_vectors(
     match producers {
         [Stage { op: Op::Conv2d(conv), .. }] => {
             let Call { rows, cols, flat } = call;
-            let (k, blocks) = (conv.factors.rows(channels), conv.product.is_blocked());
+            let k = conv.factors.rows(channels);
+            let row = if flat { rows * cols } else { cols };
+            let blocks = conv.product.depth().map(|_| blocks::pixels(row, row));
             let product = Product { rows, cols, flat, vectors, k, blocks };
             best_tile(isa, product, divides).1
         }

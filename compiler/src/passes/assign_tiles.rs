@@ -8,7 +8,7 @@
 //! tile.
 
 use super::stream_quads;
-use crate::ir::{self, Conv2d, DepthwiseTile, Factors, Fused, GemmTile, Graph, Op, Order, Shape, Tensor, Tile, Window};
+use crate::ir::{self, Conv2d, DepthwiseTile, Factors, Fused, GemmTile, Graph, Op, Order, Tensor, Tile, Window};
 use crate::schedule::blocks;
 use crate::schedule::float::{Product, Tail, best_tile, split};
 use crate::schedule::quantized::dense_form;
@@ -69,7 +69,7 @@ fn stages(fused: &mut Fused, input: Tensor, isa: Isa) {
                     Some(_) => output.shape.height,
                     None => rows,
                 };
-                Some(gemm(input, output, Dense::of(conv), rows, isa))
+                Some(gemm(input, output, Dense::of(conv, false), rows, isa))
             }
             Op::DepthwiseConv2d(op) => Some(depthwise(op.window, rows, output, isa)),
             _ => None,
@@ -84,50 +84,47 @@ struct Dense {
     window: Window,
     factors: Factors,
     product: ir::Product,
+    /// Whether a call computes a chunk of the rows instead of all.
+    in_chunks: bool,
 }
 
 impl Dense {
-    fn of(conv: &Conv2d) -> Self {
-        Self { window: conv.window, factors: conv.factors, product: conv.product }
+    fn of(conv: &Conv2d, in_chunks: bool) -> Self {
+        Self { window: conv.window, factors: conv.factors, product: conv.product, in_chunks }
     }
 }
 
 /// Returns the tile of a convolution that is called for `rows` output rows at a time. The tile of the fast inner product is
 /// fixed: see [`WIDEST_FAST`](crate::schedule::float::WIDEST_FAST).
 fn gemm(input: Tensor, output: Tensor, dense: Dense, rows: usize, isa: Isa) -> Tile {
-    let (Dense { window, factors, product }, shape) = (dense, output.shape);
+    let (Dense { window, factors, product, in_chunks }, shape) = (dense, output.shape);
     let [kh, kw] = window.kernel;
     let k = factors.rows(kh * kw * input.shape.channels);
     let (whole, tail) = split(isa, output.layout.group);
     let vectors = whole + usize::from(matches!(tail, Tail::Masked(_)));
     let flat = window.is_point() && is_flat(input) && is_flat(output);
     let whole_groups = output.layout.groups(shape) > 1 || output.layout.ring.is_some();
-    let blocks = product.is_blocked();
-    let product = Product { rows, cols: shape.width, flat, vectors, k, blocks };
-    let (mr, nv) = best_tile(isa, product, |nv| !whole_groups || vectors.is_multiple_of(nv));
     let row_bytes = shape.width * window.stride[0] * input.layout.row_stride(input.shape) / input.shape.width.max(1)
         * input.element.bytes();
     let chunk = (1..=rows)
         .filter(|chunk| rows.is_multiple_of(*chunk) && (*chunk == 1 || chunk * row_bytes <= CHUNK_CACHE))
         .max()
         .unwrap_or(1);
-    let mr = if blocks { block_pixels(shape, [chunk, rows], flat) } else { mr };
+    // The last call of a stage may have fewer rows.
+    let call = if in_chunks { chunk } else { rows };
+    let last = if shape.height % call == 0 { call } else { shape.height % call };
+    let [row, shortest] = [call, last].map(|rows| if flat { rows * shape.width } else { shape.width });
+    let blocks = product.depth().map(|_| blocks::pixels(row, shortest));
+    let product = Product { rows, cols: shape.width, flat, vectors, k, blocks };
+    let (mr, nv) = best_tile(isa, product, |nv| !whole_groups || vectors.is_multiple_of(nv));
     Tile::Gemm(GemmTile { mr, nv, chunk, images: 1 })
-}
-
-/// Returns the number of pixels per block. A block must fit in the shortest call, which computes `chunk` rows or, if `rows`
-/// does not divide the height, possibly fewer.
-fn block_pixels(shape: Shape, [chunk, rows]: [usize; 2], flat: bool) -> usize {
-    let row = |rows: usize| if flat { rows * shape.width } else { shape.width };
-    let rest = shape.height % rows.max(1);
-    let shortest = if rest > 0 { rest.min(chunk) } else { chunk };
-    blocks::pixels(row(chunk), row(shortest))
 }
 
 /// Returns the tile of a convolution over a whole tensor. A convolution that pools its result is a single call.
 fn conv2d(input: Tensor, output: Tensor, conv: &Conv2d, isa: Isa) -> Tile {
     let shape = conv.epilogue.unpooled(output.shape);
-    let tile = gemm(input, Tensor { shape, ..output }, Dense::of(conv), shape.height, isa);
+    let tile =
+        gemm(input, Tensor { shape, ..output }, Dense::of(conv, conv.epilogue.pool.is_none()), shape.height, isa);
     match tile {
         Tile::Gemm(tile) if conv.epilogue.pool.is_some() => Tile::Gemm(GemmTile { chunk: shape.height, ..tile }),
         tile => tile,
@@ -137,7 +134,7 @@ fn conv2d(input: Tensor, output: Tensor, conv: &Conv2d, isa: Isa) -> Tile {
 /// Returns the classifier's tile. The images of a batch correspond to the pixels of a row in a convolution.
 fn dense(input: Tensor, mut output: Tensor, factors: Factors, batch: usize, isa: Isa) -> Tile {
     output.shape.width = batch;
-    let dense = Dense { window: Window::POINT, factors, product: ir::Product::Plain };
+    let dense = Dense { window: Window::POINT, factors, product: ir::Product::Plain, in_chunks: false };
     match gemm(input, output, dense, 1, isa) {
         Tile::Gemm(tile) => Tile::Gemm(GemmTile { images: batch, ..tile }),
         tile @ Tile::Depthwise(_) => tile,

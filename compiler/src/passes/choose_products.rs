@@ -69,10 +69,12 @@ fn choose(op: &mut Op, input: Tensor, output: Tensor, numerics: Numerics, isa: I
     let exact = !output.element.is_quantized() && conv.factors == Factors::Exact;
     let allowed = numerics == Numerics::Fast && isa.has_fast_product() && exact;
     let k = kh * kw * input.shape.channels;
-    let blocks = isa.has_block_products() && conv.factors == Factors::Bf16;
-    conv.product = match depth(k).filter(|_| blocks) {
-        Some(depth) => Product::Blocks { depth },
-        None if allowed && fast_pays(isa, k, output.shape.channels) => Product::Fast,
-        None => Product::Plain,
+    let blocks = isa.has_block_products() && conv.factors == Factors::Bf16 && conv.window.is_point();
+    conv.product = if let Some(depth) = depth(k).filter(|_| blocks) {
+        Product::Blocks { depth }
+    } else if allowed && fast_pays(isa, k, output.shape.channels) {
+        Product::Fast
+    } else {
+        Product::Plain
     };
 }

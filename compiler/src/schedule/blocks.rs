@@ -15,9 +15,6 @@ const DEPTH: usize = 32;
 const SHALLOWEST: usize = 8;
 /// Maximum number of channel vectors in a register tile.
 pub const VECTORS: usize = 2;
-/// Multiply-adds per half cycle, the time that the other instruction sets take for one vector of multiply-adds. The value
-/// assumes half of the AMX peak.
-pub const MACS: usize = 128;
 
 /// Returns how many of the `k` products per output one instruction sums. This is the largest even divisor of `k` from 8 to
 /// 32. A divisor ensures that no block reads values of the next pixel. Returns `None` if there is no such divisor.
@@ -44,6 +41,7 @@ pub fn cover(rows: usize, cols: usize, pixels: usize, flat: bool) -> Vec<Tiles> 
     if flat && rows > 1 {
         return cover(1, rows * cols, pixels, true);
     }
+    assert!(1 <= pixels && pixels <= cols, "a row of {cols} pixels contains no block of {pixels}");
     let (whole, rest) = (cols / pixels, cols % pixels);
     let pairs = whole / 2;
     let mut tiles = Vec::new();

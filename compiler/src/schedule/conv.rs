@@ -130,13 +130,6 @@ impl Conv {
         self.panels().iter().map(|panels| panels.count * floats(panels)).sum()
     }
 
-    /// Returns the number of pixels per block and the number of products that one instruction sums, or `None` if this is not
-    /// a block product.
-    pub fn blocks(&self) -> Option<[usize; 2]> {
-        let Product::Blocks { depth } = self.product else { return None };
-        Some([self.tile.mr, depth])
-    }
-
     /// Whether the fast inner product may be used.
     pub fn is_fast(&self) -> bool {
         self.product == Product::Fast
@@ -172,7 +165,7 @@ impl Conv {
         // A pool adds all pixels in sequence.
         let most = if self.epilogue.pool.is_some() { 1 } else { threads.min(total) };
         // Each piece must contain at least one whole block.
-        let shortest = if self.product.is_blocked() && self.cut(rows).flat { self.tile.mr } else { 1 };
+        let shortest = if self.product.depth().is_some() && self.cut(rows).flat { self.tile.mr } else { 1 };
         for parts in 2..=most {
             let cuts = near_equal(total, total.div_ceil(parts));
             if cuts.iter().any(|(size, _)| *size < shortest) {

@@ -17,8 +17,8 @@ pub struct Product {
     pub vectors: usize,
     /// Packed weight rows per output: one per product, or one per pair of products in bf16.
     pub k: usize,
-    /// Whether this is a block product.
-    pub blocks: bool,
+    /// Pixels per block of a block product; `None` for the others.
+    pub blocks: Option<usize>,
 }
 
 /// Returns the registers that a tile of `mr` pixels by `nv` vectors needs. One more is reserved for the register
@@ -73,8 +73,8 @@ fn tile(isa: Isa, mr: usize, nv: usize, k: usize) -> usize {
 /// Returns the quarter cycles of the whole product in tiles of at most `mr` pixels by `nv` vectors.
 pub fn product(isa: Isa, p: Product, mr: usize, nv: usize) -> usize {
     let panel = |nv| -> usize {
-        if p.blocks {
-            return blocks::cost([p.rows, p.cols], p.flat, p.k, nv, mr);
+        if let Some(pixels) = p.blocks {
+            return blocks::cost([p.rows, p.cols], p.flat, p.k, nv, pixels);
         }
         cover(p.rows, p.cols, mr, nv, p.flat).iter().map(|t| t.count() * tile(isa, t.pixels(), nv, p.k)).sum()
     };
@@ -88,12 +88,8 @@ pub fn product(isa: Isa, p: Product, mr: usize, nv: usize) -> usize {
 /// so only `mr` depends on `product_registers`.
 pub fn best_tile(isa: Isa, p: Product, allowed: impl Fn(usize) -> bool) -> (usize, usize) {
     let (all, pixels) = (isa.registers(), p.rows * p.cols);
-    let row = if p.flat { pixels } else { p.cols };
-    let most = if p.blocks { blocks::VECTORS } else { all / 2 - 2 };
-    let pixels_of = |registers, nv| match p.blocks {
-        true => blocks::pixels(row, row),
-        false => widest_in(registers, isa, nv).min(pixels),
-    };
+    let most = if p.blocks.is_some() { blocks::VECTORS } else { all / 2 - 2 };
+    let pixels_of = |registers, nv| p.blocks.unwrap_or_else(|| widest_in(registers, isa, nv).min(pixels));
     (1..=p.vectors.min(most))
         .filter(|nv| allowed(*nv))
         .filter_map(|nv| {
@@ -132,7 +128,7 @@ mod tests {
     use crate::spec::Precision;
 
     fn best(isa: Isa, rows: usize, cols: usize, vectors: usize, k: usize) -> (usize, usize) {
-        best_tile(isa, Product { rows, cols, flat: true, vectors, k, blocks: false }, |_| true)
+        best_tile(isa, Product { rows, cols, flat: true, vectors, k, blocks: None }, |_| true)
     }
 
     #[test]
@@ -155,7 +151,7 @@ mod tests {
             (6, 2),
             "a multiply-add needs no register for its product"
         );
-        let rows = Product { rows: 7, cols: 7, flat: false, vectors: 240, k: 160, blocks: false };
+        let rows = Product { rows: 7, cols: 7, flat: false, vectors: 240, k: 160, blocks: None };
         assert_eq!(best_tile(Isa::Wasm128, rows, |_| true), (4, 2), "tiles of one vector have a load per product");
         let (mr, nv) = best(Isa::Avx2, 28, 28, 4, 192);
         assert!(mr * nv >= 12, "{mr}x{nv}");

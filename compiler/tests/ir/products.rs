@@ -69,14 +69,11 @@ fn bf16_pointwise_convolutions_use_block_products() {
     let spec = spec::parse(&spec::read(&path, "v2.yaml").unwrap()).unwrap();
     let spec = NetworkSpec { precision: Precision::Bf16, ..spec };
     let products = products(&scheduled(&spec, Target { isa: Isa::AmxBf16, ..TARGET }));
-    let depth = |name: &str| match products[name] {
-        Product::Blocks { depth } => Some(depth),
-        Product::Plain | Product::Fast | Product::Pairs => None,
-    };
+    let depth = |name: &str| products[name].depth();
     let names =
         ["stem", "block1.project", "block2.expand", "block3.expand", "block3.project", "block17.project", "head"];
     assert_eq!(names.map(depth), [None, Some(32), Some(16), Some(24), Some(24), Some(32), Some(32)]);
-    assert_eq!(products.values().filter(|product| product.is_blocked()).count(), 34, "all but the stem");
+    assert_eq!(products.values().filter(|product| product.depth().is_some()).count(), 34, "all but the stem");
 }
 
 /// Inputs of the estimate of scales: for each layer in order, its product and the operations after its sums.
@@ -101,6 +98,25 @@ proptest! {
         for fusion in ["none", "relu6", "block"] {
             for schedule in [[1, 1], [2, 8], [3, 1], [8, 8]] {
                 prop_assert_eq!(&packing(&text, fusion, schedule), &expected, "{} {:?}", fusion, schedule);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Code generation asserts that a call computes at least one block of pixels per row.
+    #[test]
+    fn blocks_fit_in_every_call(text in networks(), [height, width] in [1usize..40, 1usize..40]) {
+        for (fusion, threads) in ["none", "relu6", "block"].into_iter().zip([["1", "2"], ["3", "5"], ["7", "8"]]) {
+            for threads in threads {
+                let mut overrides = Overrides::none();
+                overrides.set("fusion", fusion).set("isa", "amxbf16").set("precision", "bf16").set("threads", threads);
+                overrides.set("resolution", &format!("[{height}, {width}]"));
+                let compiled = mbvc_compiler::compile(&SourceFile::new("test.yaml", &text), &overrides);
+                let program = compiled.unwrap_or_else(|mistakes| panic!("{mistakes}")).programs.remove(0);
+                prop_assert!(!program.kernels.is_empty());
             }
         }
     }

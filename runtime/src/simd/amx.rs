@@ -1,11 +1,15 @@
 //! Advanced Matrix Extensions (AMX) of x86-64: detection and configuration of the tile registers.
 //!
-//! A tile register holds up to 16 rows of 64 bytes. The shapes of the eight registers are part of the thread state. The
-//! Rust compiler does not allocate tile registers, so each product is a single `asm!` block that loads, updates and stores
+//! A tile register holds up to 16 rows of 64 bytes. The shapes of the eight registers are part of the thread state. By the
+//! calling convention, any function may change the shapes and the contents, so each kernel configures the registers.
+//!
+//! The Rust compiler does not allocate tile registers, so each product is a single `asm!` block that loads, updates and stores
 //! its sums.
 
 use core::arch::asm;
 use core::marker::PhantomData;
+
+use super::Src;
 
 /// Maximum number of rows of a tile register.
 pub(super) const ROWS: usize = 16;
@@ -13,27 +17,21 @@ pub(super) const ROWS: usize = 16;
 const ROW_BYTES: usize = 64;
 
 /// Memory operand of `ldtilecfg` and `sttilecfg` (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2).
+///
+/// Byte 0 is the palette: 1 if the registers are configured, 0 if not. The bytes per row of register `r` are the 16-bit number at
+/// byte `16 + 2 * r`; its rows are byte `48 + r`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(64))]
-struct Shapes {
-    /// Palette: 1 if the registers are configured, 0 if not.
-    palette: u8,
-    start_row: u8,
-    reserved: [u8; 14],
-    row_bytes: [u16; 16],
-    rows: [u8; 16],
-}
+struct Shapes([u8; 64]);
 
 impl Shapes {
-    /// State in which no register is configured.
-    const NONE: Self = Self { palette: 0, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
-
     /// Registers 0 to 3 for sums, 4 and 5 for the activations of `pixels` pixels, 6 and 7 for weights. `bytes` is the
     /// number of bytes that one multiply instruction reads per pixel.
     const fn of(pixels: usize, bytes: usize) -> Self {
         assert!(1 <= pixels && pixels <= ROWS, "expected 1 to 16 pixels");
         assert!(4 <= bytes && bytes <= ROW_BYTES && bytes.is_multiple_of(4), "expected 4 to 64 bytes, a multiple of 4");
-        let mut shapes = Self { palette: 1, ..Self::NONE };
+        let mut shapes = [0; 64];
+        shapes[0] = 1;
         let mut register = 0;
         while register < 8 {
             let (rows, row_bytes) = match register {
@@ -41,76 +39,72 @@ impl Shapes {
                 4..6 => (pixels, bytes),
                 _ => (bytes / 4, ROW_BYTES),
             };
-            shapes.rows[register] = rows as u8;
-            shapes.row_bytes[register] = row_bytes as u16;
+            shapes[16 + 2 * register] = row_bytes as u8;
+            shapes[48 + register] = rows as u8;
             register += 1;
         }
-        shapes
+        Self(shapes)
     }
 
-    /// Returns the shapes of this thread's registers.
+    /// Returns the shapes of this thread's registers. They are all zero if the registers are not configured.
     ///
     /// Panics if AMX is not available.
-    #[inline]
+    #[inline(always)]
     fn current() -> Self {
         assert!(is_available(), "AMX is not available");
-        let mut shapes = Self::NONE;
+        let mut shapes = Self([0; 64]);
         // SAFETY: the processor has AMX, as checked above. The instruction writes 64 bytes, the size of the value.
         unsafe { asm!("sttilecfg [{}]", in(reg) &raw mut shapes, options(nostack, preserves_flags)) };
         shapes
     }
-
-    /// Configures this thread's tile registers with these shapes and sets the registers to zero.
-    ///
-    /// # Safety
-    /// The processor must have AMX. No code that expects other shapes may use the registers afterwards.
-    #[inline]
-    unsafe fn load(&self) {
-        // SAFETY: the caller guarantees that the processor has AMX. The value has 64 bytes and is valid: `of`, `NONE` and
-        // `current` are the only constructors.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) self, options(nostack, preserves_flags, readonly)) };
-    }
 }
 
-/// Configuration of this thread's tile registers for blocks of `PIXELS` pixels and `BYTES` bytes per pixel.
-///
-/// The configuration lasts until the value is dropped. Dropping it restores the previous configuration. A second value on the
-/// same thread replaces the shapes of the first. Do not use the first while the second exists.
+/// Tile registers of this thread, configured for blocks of `PIXELS` pixels and `BYTES` bytes per pixel.
 pub struct Tiles<const PIXELS: usize, const BYTES: usize> {
-    previous: Shapes,
-    /// Makes the type neither `Send` nor `Sync`: the configuration belongs to one thread.
+    /// Makes the type neither `Send` nor `Sync`: the registers belong to one thread.
     thread: PhantomData<*const ()>,
 }
 
-impl<const PIXELS: usize, const BYTES: usize> Tiles<PIXELS, BYTES> {
-    const SHAPES: Shapes = Shapes::of(PIXELS, BYTES);
-
-    /// Configures the registers.
+impl<T: Copy> Src<'_, T> {
+    /// Configures the tile registers of this thread, unless they have these shapes.
+    ///
+    /// The contract of [`new`](Self::new) also applies to the result: no code that changes the shapes may run before its
+    /// last use.
     ///
     /// # Panics
-    /// Panics if the processor or the operating system does not support AMX.
-    #[inline]
-    pub fn new() -> Self {
-        let previous = Shapes::current();
-        // SAFETY: `current` has checked that the processor has AMX. `drop` restores the previous shapes before code that
-        // depends on them continues.
-        unsafe { Self::SHAPES.load() };
-        Self { previous, thread: PhantomData }
+    /// Panics if AMX is not available.
+    #[inline(always)]
+    pub fn tiles<const PIXELS: usize, const BYTES: usize>(self) -> Tiles<PIXELS, BYTES> {
+        let shapes = const { Shapes::of(PIXELS, BYTES) };
+        if Shapes::current() != shapes {
+            // Takes about 80 ns, ten times as long as the comparison.
+            // SAFETY: `current` has checked that the processor has AMX. The operand has 64 bytes and is valid.
+            unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, preserves_flags, readonly)) };
+        }
+        Tiles { thread: PhantomData }
     }
+}
 
+impl<const PIXELS: usize, const BYTES: usize> Tiles<PIXELS, BYTES> {
     /// Panics in debug builds if the registers do not have the shapes of this type.
     #[inline(always)]
     pub(super) fn check(&self) {
         #[cfg(debug_assertions)]
-        assert!(Shapes::current() == Self::SHAPES, "tile registers are configured for a different kernel");
+        assert!(Shapes::current() == Shapes::of(PIXELS, BYTES), "tile registers are configured for a different kernel");
     }
 }
 
-impl<const PIXELS: usize, const BYTES: usize> Drop for Tiles<PIXELS, BYTES> {
+/// Releases the tile registers of this thread when it is dropped, so that the operating system need not save them.
+pub struct ReleaseTiles;
+
+impl Drop for ReleaseTiles {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: `new` checked that the processor has AMX. Code after this point expects the previous shapes.
-        unsafe { self.previous.load() };
+        if is_available() {
+            // SAFETY: the processor has AMX, as checked above. By the calling convention, no function relies on the registers
+            // after a call of another one.
+            unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
+        }
     }
 }
 

@@ -49,6 +49,9 @@ impl<'a, T: Copy> Src<'a, T> {
     /// # Safety
     /// Every access through this view, and through every view that is derived from it, must stay within the slice that
     /// it views. [`view`](Self::view) and [`view_mut`](Self::view_mut) derive views of other slices.
+    ///
+    /// On x86-64, no code may change the shapes of the tile registers between a call of `tiles` on such a view and the last
+    /// use of the result.
     #[inline(always)]
     pub const unsafe fn new(slice: &'a [T]) -> Self {
         Self::of(slice)

@@ -148,7 +148,6 @@ impl Block<'_> {
                 #filtered
             }
         };
-        let groups = self.producer().map_or_else(|| groups.clone(), |conv| conv.configured(groups.clone()));
         match self.row() {
             None => {
                 let wait = self.context.team.wait();
@@ -405,7 +404,7 @@ impl Block<'_> {
         let team = if self.row().is_none() { self.context.team } else { Team::ONE };
         let calls =
             PanelCalls { conv: &conv, layer, rows, windows, weights: None, out, to, residual, fast, next: None, team };
-        let calls = conv.configured(calls.code(kernels));
+        let calls = calls.code(kernels);
         quote!(#dots #calls)
     }
 

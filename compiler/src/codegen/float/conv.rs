@@ -1,13 +1,10 @@
 //! The kernels of a convolution.
 
 use super::kernel::{Dots, Gemm};
-use crate::codegen::tokens::lit;
 use crate::ir::{ElementType, Product};
 pub use crate::schedule::conv::{Conv, Panels};
 use crate::schedule::float::{WIDEST_FAST, widest};
 use crate::target::IsaFacts;
-use proc_macro2::TokenStream;
-use quote::quote;
 
 impl Conv {
     /// Returns the kernel of a panel for `rows` output rows, with a residual of this type if it adds one. The panels of the
@@ -45,14 +42,6 @@ impl Conv {
             streams: rows == self.output.shape.height,
             next: 0,
         }
-    }
-
-    /// Wraps `calls` of the kernels in code that configures the tile registers if this is a block product. Returns `calls`
-    /// unchanged otherwise.
-    pub fn configured(&self, calls: TokenStream) -> TokenStream {
-        let Some([pixels, depth]) = self.blocks() else { return calls };
-        let [pixels, bytes] = [pixels, depth * self.input.element.bytes()].map(lit);
-        quote!({ let tiles = Tiles::<#pixels, #bytes>::new(); #calls })
     }
 
     /// Returns the kernel of the dots that the fast inner product subtracts, for `rows` output rows.

@@ -16,7 +16,6 @@ use crate::codegen::tokens::{affine, lit, repeat};
 use crate::ir::{Activation, DepthwiseConv2d, ElementType, Node, NodeId, Op, Shape, Tensor, Tile};
 use crate::schedule::ahead::{prefetched, prefetched_with_two_ports};
 use crate::schedule::balance::is_balanced;
-use crate::schedule::blocks;
 use crate::target::IsaFacts;
 
 /// Returns the statements of node `id`, stage `stage` of step `step`.
@@ -109,7 +108,6 @@ fn conv(
             (flag(name, layer), quote!(if #name { #dots }))
         }
     };
-    let lanes = if conv.blocks().is_some() { blocks::MACS } else { context.isa.lanes() };
     let residual = residual.map(|residual| (quote!(residual), of_chunk(0, c_row), residual.tensor.element));
     let calls = PanelCalls {
         conv: &conv,
@@ -121,12 +119,13 @@ fn conv(
         to: of_chunk(Conv::interior(node.tensor), c_row),
         residual,
         fast,
-        next: next(prefetched_with_two_ports(lanes, macs, weights)),
+        // A head of block products is too short to prefetch anything else.
+        next: next(prefetched_with_two_ports(context.isa.lanes(), macs, weights))
+            .filter(|_| conv.product.depth().is_none()),
         team,
     };
     let calls = calls.code(&mut kernels);
     let work = if count == 1 { quote!(#dots #calls) } else { quote!(for chunk in #chunks { #dots #calls }) };
-    let work = conv.configured(work);
     (quote!(#parts #out #flag #clear #work), kernels)
 }
 

@@ -173,8 +173,7 @@ impl PanelCalls<'_> {
             quote!(, rt::src(#from, #at))
         });
         let to = place(to);
-        let tiles = self.conv.blocks().map(|_| quote!(&tiles,));
-        quote!(#ident(#tiles #windows, #dots w.at(#weights), #next rt::dst(#out, #to) #residual);)
+        quote!(#ident(#windows, #dots w.at(#weights), #next rt::dst(#out, #to) #residual);)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::codegen::Program;
 use crate::codegen::isa::IsaTokens;
 use crate::codegen::step::StepFn;
 use crate::codegen::tokens::lit;
+use crate::target::IsaFacts;
 
 /// Returns the kernels and steps for one instruction set. Their entry point is `run`.
 pub fn items(program: &Program, numbers: &Numbers) -> TokenStream {
@@ -28,6 +29,7 @@ pub fn items(program: &Program, numbers: &Numbers) -> TokenStream {
         let team = many.then(|| quote!(team,));
         quote!(#function(#team w, scratch, #image #logits observer);)
     };
+    let release = program.isa.has_block_products().then(|| quote!(let _release = ReleaseTiles;));
     // A call of one step, for networks of one thread.
     let one = (!many).then(|| {
         let (index, calls) = ((0..program.steps.len()).map(lit), program.steps.iter().map(call));
@@ -71,6 +73,7 @@ pub fn items(program: &Program, numbers: &Numbers) -> TokenStream {
             pub fn run<#team_type I: #image, O: rt::Observer>(
                 #team w: Src<'_>, scratch: Area<'_>, image: &I, output: rt::Output<Area<'_>>, observer: &mut O,
             ) {
+                #release
                 #one
                 #together
                 #(#body)*

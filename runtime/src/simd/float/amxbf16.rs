@@ -8,7 +8,7 @@ use crate::simd::Src;
 
 pub use super::avx512bf16::*;
 use crate::simd::amx::ROWS;
-pub use crate::simd::amx::Tiles;
+pub use crate::simd::amx::{ReleaseTiles, Tiles};
 
 /// Maximum number of floats in the sums of a tile: two blocks of pixels by two vectors of channels.
 const FLOATS: usize = 2 * ROWS * 2 * LANES;
@@ -53,9 +53,9 @@ pub fn multiply<'s, const PIXELS: usize, const BYTES: usize, const BLOCKS: usize
     let row = VECTORS * LANES * size_of::<f32>();
     let to = sums.0.as_mut_ptr().cast::<f32>();
     assert!(steps > 0, "`steps` must not be 0");
-    // SAFETY: a `Tiles` value exists only if the processor has AMX, and it has configured the registers. The loads stay within
-    // the ranges passed to `address`. The constructors of the views require those ranges to be in bounds; debug builds check
-    // them. The stores write `BLOCKS * PIXELS` rows of `VECTORS` vectors, at most `FLOATS` floats, so the returned slice is
+    // SAFETY: a `Tiles` value exists only if the processor has AMX. By the contract of the view that returned it, the registers
+    // have its shapes. The loads stay within the ranges passed to `address`. The constructors of the views require those
+    // ranges to be in bounds; debug builds check them. The stores write `BLOCKS * PIXELS` rows of `VECTORS` vectors, at most `FLOATS` floats, so the returned slice is
     // initialized.
     unsafe {
         asm!(

@@ -4,7 +4,7 @@ extern crate std;
 
 use std::vec::Vec;
 
-use super::amxbf16::{LANES, Sums, Tiles, multiply};
+use super::amxbf16::{LANES, ReleaseTiles, Sums, multiply};
 use crate::bf16::Bf16;
 use crate::isa::Isa;
 use crate::simd::Src;
@@ -49,9 +49,9 @@ fn check<const PIXELS: usize, const BYTES: usize, const BLOCKS: usize, const VEC
     let pairs = w.iter().map(|[a, b]| f32::from_bits(u32::from(a.to_bits()) | u32::from(b.to_bits()) << 16));
     let packed: Vec<f32> = bias.iter().copied().chain(pairs).collect();
     let mut sums = Sums::UNINIT;
-    let tiles = Tiles::<PIXELS, BYTES>::new();
-    // SAFETY: the views contain every value that `multiply` reads. The caller checked that the processor has AMX.
+    // SAFETY: the views contain every value that `multiply` reads, and nothing else uses tile registers. The caller checked that the processor has AMX.
     let found = unsafe {
+        let tiles = Src::new(&packed).tiles::<PIXELS, BYTES>();
         let blocks = core::array::from_fn::<_, BLOCKS, _>(|block| Src::new(&x).at(block * second));
         multiply::<PIXELS, BYTES, BLOCKS, VECTORS>(&tiles, blocks, stride, Src::new(&packed), steps, &mut sums)
     };
@@ -87,14 +87,15 @@ fn products_are_summed_in_steps() {
 }
 
 #[test]
-fn nested_tiles_restore_the_shapes() {
+fn registers_are_configured_when_their_shapes_differ() {
     if Isa::AmxBf16.detect().is_none() {
         return;
     }
-    let outer = Tiles::<16, 64>::new();
-    {
-        let inner = Tiles::<3, 8>::new();
-        inner.check();
+    let mut at_first = None;
+    for _ in 0..2 {
+        check::<3, 8, 1, 1>(2, 10);
+        check::<16, 64, 2, 2>(2, 64);
+        drop(at_first.replace(ReleaseTiles));
+        check::<16, 64, 2, 2>(2, 64);
     }
-    outer.check();
 }

@@ -3,27 +3,34 @@
 //! The register configuration fixes the number of pixels per block. If a tile has fewer pixels, its block starts earlier in
 //! the row. The sums of the extra leading pixels are discarded.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 use super::Gemm;
 use crate::codegen::tokens::{lit, repeat, sum};
-use crate::ir::Product;
 use crate::schedule::blocks;
 use crate::schedule::cover::{Tiles, cover};
 
 impl Gemm {
-    /// Returns the number of products that one instruction sums, or `None` if this is not a block product.
-    pub(super) fn depth(&self) -> Option<usize> {
-        match self.product {
-            Product::Blocks { depth } => Some(depth),
-            Product::Plain | Product::Fast | Product::Pairs => None,
-        }
+    /// Returns the start of a kernel: the configuration of the tile registers, and memory for their sums.
+    pub(super) fn registers(&self) -> Option<TokenStream> {
+        self.product.depth().map(|depth| {
+            let [pixels, bytes] = self.block(depth);
+            quote! {
+                let tiles = w.tiles::<#pixels, #bytes>();
+                let mut memory = Sums::UNINIT;
+            }
+        })
+    }
+
+    /// Returns the pixels of a block, and the bytes that one instruction reads per pixel.
+    fn block(&self, depth: usize) -> [Literal; 2] {
+        [self.mr, depth * self.input().bytes()].map(lit)
     }
 
     /// Returns the register tiles that cover all output pixels.
     pub(super) fn tiles(&self) -> Vec<Tiles> {
-        match self.depth() {
+        match self.product.depth() {
             Some(_) => blocks::cover(self.rows, self.cols, self.mr, self.flat()),
             None => cover(self.rows, self.cols, self.mr, self.nv, self.flat()),
         }
@@ -44,8 +51,8 @@ impl Gemm {
             quote!(a0.at(#at))
         });
         let [stride, steps] = [self.a_pixel, self.run / depth].map(lit);
-        let [block_pixels, bytes, count, nv] =
-            [pixels, depth * self.input().bytes(), 1 + usize::from(second.is_some()), self.nv].map(lit);
+        let [count, nv] = [1 + usize::from(second.is_some()), self.nv].map(lit);
+        let [block_pixels, bytes] = self.block(depth);
         let panel = self.panel();
         let at = |row: usize, pixel: usize| {
             let (row, pixel) = (lit(row), lit(pixel));
@@ -69,7 +76,7 @@ impl Gemm {
         let all = repeat("row", rows, repeat("pixel", cols, body));
         let all = if self.pools() { self.add_to_pool(all) } else { all };
         quote! {
-            let sums = multiply::<#block_pixels, #bytes, #count, #nv>(tiles, [#(#starts),*], #stride, w, #steps, &mut memory);
+            let sums = multiply::<#block_pixels, #bytes, #count, #nv>(&tiles, [#(#starts),*], #stride, w, #steps, &mut memory);
             let sums = w.view(sums);
             #all
         }
@@ -77,6 +84,6 @@ impl Gemm {
 
     /// Returns the number of pixels by which a tile's block starts before the tile.
     pub(super) fn pixels_before(&self, tiles: &Tiles) -> usize {
-        if self.depth().is_some() { self.mr.saturating_sub(tiles.cols) } else { 0 }
+        if self.product.depth().is_some() { self.mr.saturating_sub(tiles.cols) } else { 0 }
     }
 }

@@ -103,6 +103,7 @@ impl Gemm {
         let family = if runs == 1 { "pw".to_owned() } else { format!("conv{runs}x{runs}") };
         let product = match self.product {
             Product::Fast => "_fast".to_owned(),
+            // The depth follows from K.
             Product::Blocks { .. } => format!("_blocks{}", self.mr),
             Product::Plain | Product::Pairs => String::new(),
         };
@@ -158,13 +159,7 @@ impl Gemm {
         let (input, output, residual) = (src(self.input()), dst(self.output), src(self.residual));
         let residual = self.epilogue.residual.then(|| quote!(, r: #residual));
         let (begin, end) = (self.begin_pool(), self.end_pool());
-        let (configured, sums) = match self.depth() {
-            Some(depth) => {
-                let [pixels, bytes] = [self.mr, depth * self.input().bytes()].map(lit);
-                (Some(quote!(tiles: &Tiles<#pixels, #bytes>,)), Some(quote!(let mut memory = Sums::UNINIT;)))
-            }
-            None => (None, None),
-        };
+        let registers = self.registers();
         let mut first = 0;
         let nests = tiles.iter().map(|tiles| {
             let nest = self.nest(tiles, &self.ahead(count, first, tiles));
@@ -175,9 +170,9 @@ impl Gemm {
             #[doc = #doc]
             #feature
             #[inline(never)]
-            fn #ident(#configured a: [#input; #runs], #dots w: Src<'_>, #next mut c: #output #residual) {
+            fn #ident(a: [#input; #runs], #dots w: Src<'_>, #next mut c: #output #residual) {
                 #vectors
-                #sums
+                #registers
                 #begin
                 #(#nests)*
                 #end
@@ -191,36 +186,31 @@ impl Gemm {
     /// If a call of the network reads a panel only once, its tiles prefetch the lines that follow it in the packed
     /// block. They also prefetch a share of the next layer's weights if that layer is bound by memory. A single tile
     /// prefetches its own rows, some iterations ahead. The prefetches are at the start of an iteration, because at its
-    /// end they would cost registers.
+    /// end they would cost registers. Block products prefetch nothing: measured on a Xeon, they are faster without.
     fn ahead(&self, count: usize, first: usize, tiles: &Tiles) -> Option<TokenStream> {
         const STEPS_AHEAD: usize = 8;
         const LINE: usize = 16;
         let steps = self.steps();
-        if !self.isa.has_prefetch() || self.runs > 1 || !self.streams || steps == 0 {
+        let is_block = self.product.depth().is_some();
+        if !self.isa.has_prefetch() || self.runs > 1 || !self.streams || steps == 0 || is_block {
             return None;
         }
         let loops = [("band", tiles.across * steps, tiles.down), ("tile", steps, tiles.across), ("k", 1, steps)];
         let spread = |from: usize, size: usize| Spread { from, size, line: LINE, iterations: count * steps };
         let size = self.panel_rows() * self.panel();
         let row = size / steps;
-        let own = if count == 1 && self.depth().is_none() {
-            spread(STEPS_AHEAD * row, steps * row)
-        } else {
-            spread(size, size)
-        };
+        let own = if count == 1 { spread(STEPS_AHEAD * row, steps * row) } else { spread(size, size) };
         let own = own.share(&quote!(w), first * steps, &loops);
         let next = spread(0, self.next).share(&quote!(next), first * steps, &loops);
         Some(quote!(#own #next))
     }
 
-    /// Returns the number of K-loop iterations that can issue prefetches; 1 for a block product, whose loop is inside
-    /// `multiply`.
+    /// Returns the iterations of the K loop. That of a block product is inside `multiply`.
     fn steps(&self) -> usize {
-        match (self.product, self.factors.round_weights()) {
-            (Product::Fast, _) => self.triples(),
-            (Product::Blocks { .. }, _) => 1,
-            (_, true) => self.run / 2,
-            (_, false) => self.runs * self.run,
+        match (self.is_fast(), self.factors.round_weights()) {
+            (true, _) => self.triples(),
+            (false, true) => self.run / 2,
+            (false, false) => self.runs * self.run,
         }
     }
 
