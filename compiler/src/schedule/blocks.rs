@@ -74,6 +74,7 @@ pub fn cost([rows, cols]: [usize; 2], flat: bool, rows_of_weights: usize, nv: us
 
 #[cfg(test)]
 mod tests {
+    use super::super::cover::times_covered;
     use super::*;
 
     #[test]
@@ -102,20 +103,15 @@ mod tests {
             (5, 35, 16, false),
             (2, 1, 1, false),
         ] {
-            let mut seen = vec![0; rows * cols];
-            for tiles in cover(rows, cols, pixels, flat) {
+            let tiles = cover(rows, cols, pixels, flat);
+            for tiles in &tiles {
                 assert!(tiles.cols <= pixels || (tiles.cols == 2 * pixels && tiles.rows == 1));
                 assert!(
                     tiles.cols >= pixels || tiles.first_col + tiles.cols >= pixels,
                     "a block starts before its row"
                 );
-                for (band, tile) in (0..tiles.down).flat_map(|band| (0..tiles.across).map(move |tile| (band, tile))) {
-                    for (row, col) in (0..tiles.rows).flat_map(|row| (0..tiles.cols).map(move |col| (row, col))) {
-                        let row = tiles.first_row + band * tiles.rows + row;
-                        seen[row * cols + tiles.first_col + tile * tiles.cols + col] += 1;
-                    }
-                }
             }
+            let seen = times_covered(rows, cols, &tiles);
             assert!(
                 seen.iter().all(|times| *times == 1),
                 "{rows}x{cols} pixels in blocks of {pixels}: covered {seen:?} times"

@@ -72,6 +72,21 @@ fn grid(rows: usize, cols: usize, width: usize, mr: usize) -> Vec<Tiles> {
     grid
 }
 
+/// Returns how many tiles contain each of `rows` x `cols` pixels.
+#[cfg(test)]
+pub fn times_covered(rows: usize, cols: usize, tiles: &[Tiles]) -> Vec<usize> {
+    let mut times = vec![0; rows * cols];
+    for tiles in tiles {
+        for (band, tile) in (0..tiles.down).flat_map(|band| (0..tiles.across).map(move |tile| (band, tile))) {
+            for (row, col) in (0..tiles.rows).flat_map(|row| (0..tiles.cols).map(move |col| (row, col))) {
+                let row = tiles.first_row + band * tiles.rows + row;
+                times[row * cols + tiles.first_col + tile * tiles.cols + col] += 1;
+            }
+        }
+    }
+    times
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,16 +126,9 @@ mod tests {
             (5, 1, 14, false),
             (4, 15, 6, false),
         ] {
-            let mut seen = vec![0; rows * cols];
-            for tiles in cover(rows, cols, mr, 2, flat) {
-                assert!(tiles.pixels() <= mr);
-                for (band, tile) in (0..tiles.down).flat_map(|band| (0..tiles.across).map(move |tile| (band, tile))) {
-                    for (row, col) in (0..tiles.rows).flat_map(|row| (0..tiles.cols).map(move |col| (row, col))) {
-                        let row = tiles.first_row + band * tiles.rows + row;
-                        seen[row * cols + tiles.first_col + tile * tiles.cols + col] += 1;
-                    }
-                }
-            }
+            let tiles = cover(rows, cols, mr, 2, flat);
+            assert!(tiles.iter().all(|tiles| tiles.pixels() <= mr));
+            let seen = times_covered(rows, cols, &tiles);
             assert!(seen.iter().all(|times| *times == 1), "{rows}x{cols} by {mr}: {seen:?}");
         }
     }

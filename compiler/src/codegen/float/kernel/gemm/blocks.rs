@@ -7,7 +7,7 @@ use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 use super::Gemm;
-use crate::codegen::tokens::{lit, repeat, sum};
+use crate::codegen::tokens::{affine, lit, repeat};
 use crate::schedule::blocks;
 use crate::schedule::cover::{Tiles, cover};
 
@@ -54,12 +54,7 @@ impl Gemm {
         let [count, nv] = [1 + usize::from(second.is_some()), self.nv].map(lit);
         let [block_pixels, bytes] = self.block(depth);
         let panel = self.panel();
-        let at = |row: usize, pixel: usize| {
-            let (row, pixel) = (lit(row), lit(pixel));
-            let row = (rows > 1).then(|| quote!(row * #row)).unwrap_or_default();
-            let pixel = (cols > 1).then(|| quote!(pixel * #pixel)).unwrap_or_default();
-            sum(&[row, pixel])
-        };
+        let at = |row: usize, pixel: usize| affine(0, &[("row", row, rows), ("pixel", pixel, cols)]);
         let (from, to) = (at(pixels * panel, panel), at(self.c_row, self.c_pixel));
         let finish = (0..self.nv).map(|vector| {
             let (first, at) = (lit(skipped * panel + vector * self.lanes), lit(vector * self.lanes));
