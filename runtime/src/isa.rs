@@ -135,7 +135,8 @@ impl Isa {
     ///
     /// Without `std`, and in WebAssembly, only the features that the program was compiled for are known: an engine
     /// without them rejects the whole module. Whether its dot products of bytes are exact is tested
-    /// at run time. AMX requires `std`.
+    /// at run time. AMX requires Linux and `std`; detecting it requests
+    /// permission for the whole process.
     pub fn detect(self) -> Option<Detected> {
         present(self).then_some(Detected(self))
     }

@@ -153,22 +153,24 @@ fn blocks_amxbf16() -> usize {
     const PIXELS: usize = 16;
     /// bf16 values per pixel and instruction.
     const DEPTH: usize = 32;
-    /// Instructions per sum. Adjacent pixels share values.
-    const DEPTHS: usize = 16;
-    const PRODUCTS: usize = 2 * PIXELS * COLUMNS * LANES * DEPTH * DEPTHS;
-    /// One call per hundred steps of the other loops.
-    const SHARE: usize = 100;
-    let activations = black_box([crate::Bf16::ZERO; DEPTH * (PIXELS - 1 + DEPTHS)]);
-    let weights = black_box([0.0; (1 + DEPTH / 2 * DEPTHS) * COLUMNS * LANES]);
+    /// Instructions per sum.
+    const INSTRUCTIONS: usize = 16;
+    /// Products per call.
+    const PRODUCTS: usize = 2 * PIXELS * COLUMNS * LANES * DEPTH * INSTRUCTIONS;
+    /// Steps of the other loops per call.
+    const STEPS_PER_CALL: usize = 100;
+    // Pixels overlap: each starts `DEPTH` values after the previous one.
+    let activations = black_box([crate::Bf16::ZERO; DEPTH * (PIXELS - 1 + INSTRUCTIONS)]);
+    let weights = black_box([0.0; (1 + DEPTH / 2 * INSTRUCTIONS) * COLUMNS * LANES]);
     let mut sums = Sums::UNINIT;
     let _release = ReleaseTiles;
-    for _ in 0..STEPS / SHARE {
+    for _ in 0..STEPS / STEPS_PER_CALL {
         // SAFETY: the arrays contain every value that `multiply` reads, and nothing else uses tile registers.
         let (a, w) = unsafe { (Src::new(&activations), Src::new(&weights)) };
         let tiles = w.tiles::<PIXELS, { DEPTH * 2 }>();
-        black_box(multiply::<PIXELS, { DEPTH * 2 }, 2, COLUMNS>(&tiles, [a, a], DEPTH, w, DEPTHS, &mut sums));
+        black_box(multiply::<PIXELS, { DEPTH * 2 }, 2, COLUMNS>(&tiles, [a, a], DEPTH, w, INSTRUCTIONS, &mut sums));
     }
-    PRODUCTS / SHARE
+    PRODUCTS / STEPS_PER_CALL
 }
 
 /// Runs the loop of dot products of pairs of bf16 numbers; returns the products of a step.

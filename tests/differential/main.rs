@@ -40,8 +40,8 @@ impl Observer for Steps {
     }
 }
 
-/// Keeps every step's value, and runs the network again in the first few callbacks of its stages. The inner calls use the same
-/// registers.
+/// Keeps every step's value, and runs the network again in the first `calls` stage callbacks. The inner calls reconfigure the
+/// tile registers.
 struct Nested<'n> {
     steps: Steps,
     network: &'n dyn Network,

@@ -166,8 +166,8 @@ fn group_vectors(
             let Call { rows, cols, flat } = call;
             let k = conv.factors.rows(channels);
             let row = if flat { rows * cols } else { cols };
-            let blocks = conv.product.depth().map(|_| blocks::pixels(row, row));
-            let product = Product { rows, cols, flat, vectors, k, blocks };
+            let block_pixels = conv.product.depth().map(|_| blocks::pixels(row, row));
+            let product = Product { rows, cols, flat, vectors, k, block_pixels };
             best_tile(isa, product, divides).1
         }
         // Image rows pass through their ring once, so all channels of the stem are one group.

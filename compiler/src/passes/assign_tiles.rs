@@ -111,11 +111,11 @@ fn gemm(input: Tensor, output: Tensor, dense: Dense, rows: usize, isa: Isa) -> T
         .max()
         .unwrap_or(1);
     // The last call of a stage may have fewer rows.
-    let call = if in_chunks { chunk } else { rows };
+    let call = if in_chunks { chunk } else { rows.max(1) };
     let last = if shape.height % call == 0 { call } else { shape.height % call };
     let [row, shortest] = [call, last].map(|rows| if flat { rows * shape.width } else { shape.width });
-    let blocks = product.depth().map(|_| blocks::pixels(row, shortest));
-    let product = Product { rows, cols: shape.width, flat, vectors, k, blocks };
+    let block_pixels = product.depth().map(|_| blocks::pixels(row, shortest));
+    let product = Product { rows, cols: shape.width, flat, vectors, k, block_pixels };
     let (mr, nv) = best_tile(isa, product, |nv| !whole_groups || vectors.is_multiple_of(nv));
     Tile::Gemm(GemmTile { mr, nv, chunk, images: 1 })
 }

@@ -63,11 +63,12 @@ pub fn cover(rows: usize, cols: usize, pixels: usize, flat: bool) -> Vec<Tiles> 
 /// vectors. A multiply instruction takes 16 cycles and each operand load 8; the slower of the two limits the loop. Then each
 /// vector of sums is stored, reloaded and passed to the epilogue.
 pub fn cost([rows, cols]: [usize; 2], flat: bool, rows_of_weights: usize, nv: usize, pixels: usize) -> usize {
-    const QUARTER_CYCLES: usize = 64;
+    const MULTIPLY: usize = 64;
+    const LOAD: usize = 32;
     let of_tile = |tiles: &Tiles| {
         let blocks = if tiles.cols > pixels { 2 } else { tiles.rows };
-        let step = (QUARTER_CYCLES * blocks * nv).max(QUARTER_CYCLES / 2 * (blocks + nv));
-        tiles.count() * (rows_of_weights.div_ceil(DEPTH / 2) * step + 12 * tiles.pixels() * nv + 2 * QUARTER_CYCLES)
+        let step = (MULTIPLY * blocks * nv).max(LOAD * (blocks + nv));
+        tiles.count() * (rows_of_weights.div_ceil(DEPTH / 2) * step + 12 * tiles.pixels() * nv + 2 * MULTIPLY)
     };
     cover(rows, cols, pixels, flat).iter().map(of_tile).sum()
 }

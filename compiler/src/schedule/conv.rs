@@ -24,9 +24,9 @@ pub struct Conv {
     pub weight: ParamId,
     /// Bias: `[out]`.
     pub bias: ParamId,
-    /// Register tile of whole panels, in the plain inner product.
+    /// Register tile of whole panels, in plain and block products.
     pub tile: GemmTile,
-    /// Inner products: plain, or plain and fast.
+    /// Inner product: plain, fast (or plain, if the weights require it), or block.
     pub product: Product,
     /// Number types of the factors of the products.
     pub factors: Factors,

@@ -18,7 +18,7 @@ pub struct Product {
     /// Packed weight rows per output: one per product, or one per pair of products in bf16.
     pub k: usize,
     /// Pixels per block of a block product; `None` for the others.
-    pub blocks: Option<usize>,
+    pub block_pixels: Option<usize>,
 }
 
 /// Returns the registers that a tile of `mr` pixels by `nv` vectors needs. One more is reserved for the register
@@ -73,7 +73,7 @@ fn tile(isa: Isa, mr: usize, nv: usize, k: usize) -> usize {
 /// Returns the quarter cycles of the whole product in tiles of at most `mr` pixels by `nv` vectors.
 pub fn product(isa: Isa, p: Product, mr: usize, nv: usize) -> usize {
     let panel = |nv| -> usize {
-        if let Some(pixels) = p.blocks {
+        if let Some(pixels) = p.block_pixels {
             return blocks::cost([p.rows, p.cols], p.flat, p.k, nv, pixels);
         }
         cover(p.rows, p.cols, mr, nv, p.flat).iter().map(|t| t.count() * tile(isa, t.pixels(), nv, p.k)).sum()
@@ -88,8 +88,8 @@ pub fn product(isa: Isa, p: Product, mr: usize, nv: usize) -> usize {
 /// so only `mr` depends on `product_registers`.
 pub fn best_tile(isa: Isa, p: Product, allowed: impl Fn(usize) -> bool) -> (usize, usize) {
     let (all, pixels) = (isa.registers(), p.rows * p.cols);
-    let most = if p.blocks.is_some() { blocks::VECTORS } else { all / 2 - 2 };
-    let pixels_of = |registers, nv| p.blocks.unwrap_or_else(|| widest_in(registers, isa, nv).min(pixels));
+    let most = if p.block_pixels.is_some() { blocks::VECTORS } else { all / 2 - 2 };
+    let pixels_of = |registers, nv| p.block_pixels.unwrap_or_else(|| widest_in(registers, isa, nv).min(pixels));
     (1..=p.vectors.min(most))
         .filter(|nv| allowed(*nv))
         .filter_map(|nv| {
@@ -128,7 +128,7 @@ mod tests {
     use crate::spec::Precision;
 
     fn best(isa: Isa, rows: usize, cols: usize, vectors: usize, k: usize) -> (usize, usize) {
-        best_tile(isa, Product { rows, cols, flat: true, vectors, k, blocks: None }, |_| true)
+        best_tile(isa, Product { rows, cols, flat: true, vectors, k, block_pixels: None }, |_| true)
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
             (6, 2),
             "a multiply-add needs no register for its product"
         );
-        let rows = Product { rows: 7, cols: 7, flat: false, vectors: 240, k: 160, blocks: None };
+        let rows = Product { rows: 7, cols: 7, flat: false, vectors: 240, k: 160, block_pixels: None };
         assert_eq!(best_tile(Isa::Wasm128, rows, |_| true), (4, 2), "tiles of one vector have a load per product");
         let (mr, nv) = best(Isa::Avx2, 28, 28, 4, 192);
         assert!(mr * nv >= 12, "{mr}x{nv}");

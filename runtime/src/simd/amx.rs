@@ -18,8 +18,8 @@ const ROW_BYTES: usize = 64;
 
 /// Memory operand of `ldtilecfg` and `sttilecfg` (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2).
 ///
-/// Byte 0 is the palette: 1 if the registers are configured, 0 if not. The bytes per row of register `r` are the 16-bit number at
-/// byte `16 + 2 * r`; its rows are byte `48 + r`.
+/// Byte 0 is the palette: 1 if the registers are configured, 0 if not. The bytes per row of register `r` are the 16-bit
+/// number at byte `16 + 2 * r`; its number of rows is byte `48 + r`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(64))]
 struct Shapes([u8; 64]);
@@ -77,9 +77,11 @@ impl<T: Copy> Src<'_, T> {
     pub fn tiles<const PIXELS: usize, const BYTES: usize>(self) -> Tiles<PIXELS, BYTES> {
         let shapes = const { Shapes::of(PIXELS, BYTES) };
         if Shapes::current() != shapes {
-            // Takes about 80 ns, ten times as long as the comparison.
+            // `ldtilecfg` takes about 80 ns, ten times as long as the comparison.
             // SAFETY: `current` has checked that the processor has AMX. The operand has 64 bytes and is valid.
-            unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, preserves_flags, readonly)) };
+            unsafe {
+                asm!("ldtilecfg [{}]", in(reg) &raw const shapes, out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _, options(nostack, preserves_flags, readonly))
+            };
         }
         Tiles { thread: PhantomData }
     }
@@ -103,7 +105,9 @@ impl Drop for ReleaseTiles {
         if is_available() {
             // SAFETY: the processor has AMX, as checked above. By the calling convention, no function relies on the registers
             // after a call of another one.
-            unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
+            unsafe {
+                asm!("tilerelease", out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _, options(nomem, nostack, preserves_flags))
+            };
         }
     }
 }
@@ -116,7 +120,7 @@ pub(crate) fn is_available() -> bool {
         static AVAILABLE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
         *AVAILABLE.get_or_init(|| linux::is_present() && linux::is_permitted())
     }
-    // Not supported: other systems have other requests for permission, and a program without `std` may have no system.
+    // Not supported: other systems grant permission differently, and a program without `std` may run without a system.
     #[cfg(not(all(feature = "std", target_os = "linux", not(miri))))]
     false
 }

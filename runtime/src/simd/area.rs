@@ -40,7 +40,7 @@ impl<'a, T: Copy + Default> Area<'a, T> {
     /// Every access through this area, and through every area or view that is derived from it, must stay within the
     /// slice. No access to a number may happen at the same time as a write of it by another thread. A number that is
     /// borrowed by [`read`](Self::read) must not be written during the borrow, and one that is borrowed by
-    /// [`write`](Self::write) must not be accessed in any other way.
+    /// [`write`](Self::write) must not be accessed in any other way. The contract for tile registers is that of [`Src`]'s module.
     #[inline(always)]
     pub unsafe fn new(slice: &'a mut [T]) -> Self {
         // SAFETY: the caller guarantees what `from_raw` requires; the slice is borrowed exclusively.

@@ -3,6 +3,9 @@
 //! Generated code addresses memory with literal offsets that the compiler planned and verified. A release build carries
 //! the pointer alone, so that a view costs one register. Methods of a view are safe to call only because its
 //! constructors are `unsafe`: their callers guarantee that every access stays in bounds.
+//!
+//! On x86-64 their contract has a second part: no code may change the shapes of this thread's tile registers between a call
+//! of [`Src::tiles`] and the last use of its result.
 
 use core::marker::PhantomData;
 
@@ -49,9 +52,7 @@ impl<'a, T: Copy> Src<'a, T> {
     /// # Safety
     /// Every access through this view, and through every view that is derived from it, must stay within the slice that
     /// it views. [`view`](Self::view) and [`view_mut`](Self::view_mut) derive views of other slices.
-    ///
-    /// On x86-64, no code may change the shapes of the tile registers between a call of `tiles` on such a view and the last
-    /// use of the result.
+    /// The contract for tile registers is that of the module.
     #[inline(always)]
     pub const unsafe fn new(slice: &'a [T]) -> Self {
         Self::of(slice)
@@ -129,7 +130,8 @@ impl<'a, T: Copy> Dst<'a, T> {
     /// Views all of a slice.
     ///
     /// # Safety
-    /// Every access through this view, and through every view that is derived from it, must stay within the slice.
+    /// Every access through this view, and through every view that is derived from it, must stay within the slice. The
+    /// contract for tile registers is that of the module.
     #[inline(always)]
     pub unsafe fn new(slice: &'a mut [T]) -> Self {
         Self::of(slice)

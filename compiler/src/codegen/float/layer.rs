@@ -119,7 +119,7 @@ fn conv(
         to: of_chunk(Conv::interior(node.tensor), c_row),
         residual,
         fast,
-        // A head of block products is too short to prefetch anything else.
+        // Kernels of block products prefetch nothing; see `Gemm::ahead`.
         next: next(prefetched_with_two_ports(context.isa.lanes(), macs, weights))
             .filter(|_| conv.product.depth().is_none()),
         team,

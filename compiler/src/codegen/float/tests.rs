@@ -141,7 +141,6 @@ fn kernels_know_nothing_at_run_time_but_their_views() {
         "pooled",
         "next",
         "tiles",
-        "Tiles",
         "Sums",
         "UNINIT",
         "memory",

@@ -13,7 +13,7 @@ const SAFETY: &str = "SAFETY: `rt::Detected` proves that this processor has the 
     buffers have the\nlengths that the compiler planned: models are built only with a block that was packed by `PLAN`, and \
     the lengths of\nscratch, image and output are fixed. The compiler's `plan_scratch` places every value in the scratch, \
     and its verifier\nproves that all places are in bounds, that values which are alive at the same time are disjoint, and \
-    that between two\nbarriers no thread accesses what another one writes.";
+    that between two\nbarriers no thread accesses what another one writes. A kernel that uses tile registers configures them first, and calls\nnothing that changes their shapes.";
 
 /// Returns the functions that dispatch to an instruction set. `dispatch` takes the scratch. `enter` runs one thread's
 /// part.

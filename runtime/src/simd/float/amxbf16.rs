@@ -53,10 +53,10 @@ pub fn multiply<'s, const PIXELS: usize, const BYTES: usize, const BLOCKS: usize
     let row = VECTORS * LANES * size_of::<f32>();
     let to = sums.0.as_mut_ptr().cast::<f32>();
     assert!(steps > 0, "`steps` must not be 0");
-    // SAFETY: a `Tiles` value exists only if the processor has AMX. By the contract of the view that returned it, the registers
-    // have its shapes. The loads stay within the ranges passed to `address`. The constructors of the views require those
-    // ranges to be in bounds; debug builds check them. The stores write `BLOCKS * PIXELS` rows of `VECTORS` vectors, at most `FLOATS` floats, so the returned slice is
-    // initialized.
+    // SAFETY: a `Tiles` value exists only if the processor has AMX. By the contract of the view that returned it, the
+    // registers have its shapes. The loads stay within the ranges passed to `address`. The constructors of the views
+    // require those ranges to be in bounds; debug builds check them. The stores write `BLOCKS * PIXELS` rows of `VECTORS`
+    // vectors, at most `FLOATS` floats, so the returned slice is initialized.
     unsafe {
         asm!(
             "tileloadd tmm0, [{w} + {same}*1]",

@@ -16,7 +16,7 @@ fn numbers(seed: u64) -> impl Iterator<Item = Bf16> {
         state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         let bits = (state >> 48) as u32;
         let exponent = 118 + bits % 11;
-        Bf16::from_bits(if bits % 17 == 0 { 0 } else { (bits & 0x807f | exponent << 7) as u16 })
+        Bf16::from_bits(if bits.is_multiple_of(17) { 0 } else { (bits & 0x807f | exponent << 7) as u16 })
     })
 }
 
@@ -49,7 +49,8 @@ fn check<const PIXELS: usize, const BYTES: usize, const BLOCKS: usize, const VEC
     let pairs = w.iter().map(|[a, b]| f32::from_bits(u32::from(a.to_bits()) | u32::from(b.to_bits()) << 16));
     let packed: Vec<f32> = bias.iter().copied().chain(pairs).collect();
     let mut sums = Sums::UNINIT;
-    // SAFETY: the views contain every value that `multiply` reads, and nothing else uses tile registers. The caller checked that the processor has AMX.
+    // SAFETY: the views contain every value that `multiply` reads, and nothing else uses tile registers. The caller checked
+    // that the processor has AMX.
     let found = unsafe {
         let tiles = Src::new(&packed).tiles::<PIXELS, BYTES>();
         let blocks = core::array::from_fn::<_, BLOCKS, _>(|block| Src::new(&x).at(block * second));
@@ -91,11 +92,13 @@ fn registers_are_configured_when_their_shapes_differ() {
     if Isa::AmxBf16.detect().is_none() {
         return;
     }
-    let mut at_first = None;
-    for _ in 0..2 {
+    for release in [false, true] {
         check::<3, 8, 1, 1>(2, 10);
         check::<16, 64, 2, 2>(2, 64);
-        drop(at_first.replace(ReleaseTiles));
+        if release {
+            drop(ReleaseTiles);
+        }
         check::<16, 64, 2, 2>(2, 64);
     }
+    drop(ReleaseTiles);
 }

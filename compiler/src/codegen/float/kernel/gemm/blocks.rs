@@ -15,7 +15,7 @@ impl Gemm {
     /// Returns the start of a kernel: the configuration of the tile registers, and memory for their sums.
     pub(super) fn registers(&self) -> Option<TokenStream> {
         self.product.depth().map(|depth| {
-            let [pixels, bytes] = self.block(depth);
+            let [pixels, bytes] = self.block_shape(depth);
             quote! {
                 let tiles = w.tiles::<#pixels, #bytes>();
                 let mut memory = Sums::UNINIT;
@@ -24,7 +24,7 @@ impl Gemm {
     }
 
     /// Returns the pixels of a block, and the bytes that one instruction reads per pixel.
-    fn block(&self, depth: usize) -> [Literal; 2] {
+    fn block_shape(&self, depth: usize) -> [Literal; 2] {
         [self.mr, depth * self.input().bytes()].map(lit)
     }
 
@@ -37,10 +37,10 @@ impl Gemm {
     }
 
     /// Returns the code of one register tile. It computes the sums of the blocks, then applies the epilogue pixel by pixel.
-    pub(super) fn blocks(&self, tiles: &Tiles, depth: usize) -> TokenStream {
+    pub(super) fn block_tile(&self, tiles: &Tiles, depth: usize) -> TokenStream {
         let Tiles { rows, cols, .. } = *tiles;
         let pixels = self.mr;
-        let skipped = pixels.saturating_sub(cols);
+        let skipped = self.pixels_before(tiles);
         let second = match (rows, cols > pixels) {
             (1, false) => None,
             (1, true) => Some(pixels * self.a_pixel),
@@ -52,7 +52,7 @@ impl Gemm {
         });
         let [stride, steps] = [self.a_pixel, self.run / depth].map(lit);
         let [count, nv] = [1 + usize::from(second.is_some()), self.nv].map(lit);
-        let [block_pixels, bytes] = self.block(depth);
+        let [block_pixels, bytes] = self.block_shape(depth);
         let panel = self.panel();
         let at = |row: usize, pixel: usize| affine(0, &[("row", row, rows), ("pixel", pixel, cols)]);
         let (from, to) = (at(pixels * panel, panel), at(self.c_row, self.c_pixel));

@@ -6,8 +6,8 @@
 //! Weights: `[1 + runs * run][nv * lanes]`, the bias row first. In the plain inner product, each output is one chain
 //! of fused multiply-adds from the bias, in the order of the rows, so all tiles give bit-identical results. In the
 //! fast inner product, a panel is one vector wide and has a row of scales before the bias. A row of bf16 weights has
-//! two weights for each float. A product that pools its result writes one pixel. A block product computes its sums with tile-register
-//! instructions; see `blocks`.
+//! two weights for each float. A product that pools its result writes one pixel. A block product computes its sums with
+//! tile-register instructions; see `blocks`.
 
 mod blocks;
 mod fast;
@@ -103,7 +103,7 @@ impl Gemm {
         let family = if runs == 1 { "pw".to_owned() } else { format!("conv{runs}x{runs}") };
         let product = match self.product {
             Product::Fast => "_fast".to_owned(),
-            // The depth follows from K.
+            // The name omits the depth, which follows from K.
             Product::Blocks { .. } => format!("_blocks{}", self.mr),
             Product::Plain | Product::Pairs => String::new(),
         };
@@ -186,13 +186,16 @@ impl Gemm {
     /// If a call of the network reads a panel only once, its tiles prefetch the lines that follow it in the packed
     /// block. They also prefetch a share of the next layer's weights if that layer is bound by memory. A single tile
     /// prefetches its own rows, some iterations ahead. The prefetches are at the start of an iteration, because at its
-    /// end they would cost registers. Block products prefetch nothing: measured on a Xeon, they are faster without.
+    /// end they would cost registers. Block products prefetch nothing, because prefetches slow them down on a
+    /// Xeon.
     fn ahead(&self, count: usize, first: usize, tiles: &Tiles) -> Option<TokenStream> {
         const STEPS_AHEAD: usize = 8;
         const LINE: usize = 16;
+        if self.product.depth().is_some() {
+            return None;
+        }
         let steps = self.steps();
-        let is_block = self.product.depth().is_some();
-        if !self.isa.has_prefetch() || self.runs > 1 || !self.streams || steps == 0 || is_block {
+        if !self.isa.has_prefetch() || self.runs > 1 || !self.streams || steps == 0 {
             return None;
         }
         let loops = [("band", tiles.across * steps, tiles.down), ("tile", steps, tiles.across), ("k", 1, steps)];
@@ -205,7 +208,7 @@ impl Gemm {
         Some(quote!(#own #next))
     }
 
-    /// Returns the iterations of the K loop. That of a block product is inside `multiply`.
+    /// Returns the iterations of the K loop.
     fn steps(&self) -> usize {
         match (self.is_fast(), self.factors.round_weights()) {
             (true, _) => self.triples(),
@@ -235,10 +238,7 @@ impl Gemm {
         });
         let tile = match self.product {
             Product::Fast => self.fast_tile(tiles, ahead),
-            Product::Blocks { depth } => {
-                let blocks = self.blocks(tiles, depth);
-                quote!(#ahead #blocks)
-            }
+            Product::Blocks { depth } => self.block_tile(tiles, depth),
             Product::Plain | Product::Pairs => self.tile(tiles, ahead),
         };
         let body = quote! {
