@@ -165,8 +165,8 @@ fn logits_are_those_of_other_engines() {
     }
 }
 
-/// bf16: the same bits on every instruction set with fused multiply-add, close to ONNX Runtime's float32, and the same
-/// class for every photograph.
+/// bf16: the same bits on every instruction set with fused multiply-add, except for AMX, which has a different summation order;
+/// close to ONNX Runtime's float32, and the same class for every photograph.
 fn halves_are_close(weights: &Weights, cases: &[Case]) {
     let best = |logits: &[f32]| (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
     for case in cases {
@@ -183,7 +183,7 @@ fn halves_are_close(weights: &Weights, cases: &[Case]) {
             if is_photograph {
                 assert_eq!(best(&logits), best(&case.onnx_logits), "bf16 {isa}, {}", case.name);
             }
-            if isa != Isa::Portable {
+            if ![Isa::Portable, Isa::AmxBf16].contains(&isa) {
                 let expected = expected.get_or_insert_with(|| bits(&logits));
                 assert_eq!(&bits(&logits), expected, "bf16 {isa}, {}: other bits", case.name);
             }
