@@ -80,7 +80,12 @@ impl<T: Copy> Src<'_, T> {
             // `ldtilecfg` takes about 80 ns, ten times as long as the comparison.
             // SAFETY: `current` has checked that the processor has AMX. The operand has 64 bytes and is valid.
             unsafe {
-                asm!("ldtilecfg [{}]", in(reg) &raw const shapes, out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _, options(nostack, preserves_flags, readonly))
+                asm!(
+                    "ldtilecfg [{}]", in(reg) &raw const shapes,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack, preserves_flags, readonly),
+                )
             };
         }
         Tiles { thread: PhantomData }
@@ -106,7 +111,12 @@ impl Drop for ReleaseTiles {
             // SAFETY: the processor has AMX, as checked above. By the calling convention, no function relies on the registers
             // after a call of another one.
             unsafe {
-                asm!("tilerelease", out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _, options(nomem, nostack, preserves_flags))
+                asm!(
+                    "tilerelease",
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nomem, nostack, preserves_flags),
+                )
             };
         }
     }

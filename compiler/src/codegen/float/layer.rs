@@ -89,7 +89,8 @@ fn conv(
             let dense = Conv::new(context.isa, &classifier.op, node.tensor, classifier.tensor, classifier.tile)?;
             Some((*packs.layer((reader, 0))?.at.first()?, dense.group_floats()))
         });
-        next.filter(|_| count == 1 && conv.window.is_point())
+        // Kernels of block products prefetch nothing; see `Gemm::ahead`.
+        next.filter(|_| count == 1 && conv.window.is_point() && conv.product.depth().is_none())
     };
     let (shape, weights) = (conv.output.shape, conv.k() * conv.output.shape.channels);
     let macs = shape.pixels() * weights;
@@ -119,9 +120,7 @@ fn conv(
         to: of_chunk(Conv::interior(node.tensor), c_row),
         residual,
         fast,
-        // Kernels of block products prefetch nothing; see `Gemm::ahead`.
-        next: next(prefetched_with_two_ports(context.isa.lanes(), macs, weights))
-            .filter(|_| conv.product.depth().is_none()),
+        next: next(prefetched_with_two_ports(context.isa.lanes(), macs, weights)),
         team,
     };
     let calls = calls.code(&mut kernels);
