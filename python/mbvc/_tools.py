@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -111,6 +112,14 @@ def _run(command: str, arguments: list[str], folder: str) -> tuple[int, dict[str
     )
     lines = ran.stdout.splitlines()
     if ran.returncode not in (0, _DIFFERENT) or not lines:
-        message, *help = ran.stderr.strip().removeprefix("error: ").split("\nhelp: ")
+        message, help = _error(ran.stderr)
         raise CommandError(message or f"mbvc {command} ended with status {ran.returncode}", help)
     return ran.returncode, json.loads(lines[-1])
+
+
+def _error(printed: str) -> tuple[str, list[str]]:
+    """Returns the errors and the remedies in what the command printed; without labels, all of it is the error."""
+    before, *labeled = re.split(r"^ *(error|help|warning|note): ", printed, flags=re.MULTILINE)
+    texts = [(label, text.strip()) for label, text in zip(labeled[::2], labeled[1::2])]
+    errors = [text for label, text in texts if label == "error"]
+    return "\n".join(errors) or before.strip(), [text for label, text in texts if label == "help"]

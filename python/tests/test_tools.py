@@ -26,5 +26,6 @@ def test_verify(int8, int8_tflite, model, photographs):
     other, _ = mbvc.quantize(model, photographs[:2], crops=1)
     report = mbvc.verify(other, int8_tflite, photographs[:1], layers=0)
     assert report["agree"] is False, "another quantization of the same network"
-    with pytest.raises(mbvc.CommandError):
+    with pytest.raises(mbvc.CommandError) as raised:
         mbvc.verify(model, int8_tflite, photographs[:1])
+    assert "help:" not in raised.value.message and raised.value.help
