@@ -48,6 +48,11 @@ impl SpecArgs {
 }
 
 impl SpecOption {
+    /// Whether neither a spec nor an override is given.
+    pub fn is_default(&self) -> bool {
+        self.spec.is_none() && self.overrides.overrides().is_empty()
+    }
+
     /// The values that override the spec's. The built-in spec gets the precision of the weights unless an option sets
     /// another.
     pub fn overrides_for(&self, weights: Option<&Weights>) -> Overrides {

@@ -2,7 +2,7 @@
 
 mod packed;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use mbvc::Weights;
 use mbvc_import::Inspection;
@@ -12,7 +12,7 @@ use crate::engine;
 use crate::error::{CliError, Result};
 use crate::options::{FusionArg, SpecOption, examples};
 use crate::ui::{BOLD, Bytes, DIM, grouped, outln};
-use crate::{name, ui};
+use crate::{files, name, ui};
 
 /// Show the content of a weights file, a packed file, or a model
 ///
@@ -29,11 +29,11 @@ pub struct Args {
     /// Weights file, packed file, or model in a format that `mbvc import` reads
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    #[command(flatten)]
-    spec: SpecOption,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    spec: SpecOption,
 }
 
 /// Summation of the layers' products on this processor.
@@ -57,7 +57,7 @@ struct Shown<'a> {
 }
 
 pub fn run(args: &Args) -> Result {
-    not_a_spec(&args.file)?;
+    files::reject_spec(&args.file, "a weights file, a packed file or a model")?;
     if packed::show(args)? {
         return Ok(());
     }
@@ -73,16 +73,6 @@ pub fn run(args: &Args) -> Result {
         numerics.show();
     }
     Ok(())
-}
-
-/// Returns an error for a spec, which users may confuse with the inputs of this command.
-fn not_a_spec(path: &Path) -> Result {
-    if path.extension().is_none_or(|end| end != "yaml" && end != "yml") || !path.is_file() {
-        return Ok(());
-    }
-    let shown = path.display();
-    Err(CliError::new(format!("{shown} is a spec, expected a weights file, a packed file or a model"))
-        .help(format!("mbvc check {shown}")))
 }
 
 impl Numerics {
@@ -104,14 +94,21 @@ impl Numerics {
     }
 }
 
-/// Packs the weights for this processor; `None` for models, and for weights that do not fit the built-in network.
+/// Packs the weights for this processor. `None` for models, and if no network is given and the weights do not fit the
+/// built-in one.
 fn numerics(args: &Args) -> Result<Option<Numerics>> {
-    let Ok(weights) = Weights::open(&args.file) else { return Ok(None) };
+    let Ok(weights) = Weights::open(&args.file) else {
+        return match args.spec.is_default() {
+            true => Ok(None),
+            false => Err(CliError::new("a model is not compared with a spec")
+                .help("import it with --spec FILE, which checks that the weights fit")),
+        };
+    };
     let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(Some(&weights)))?;
     let built = engine::program(&source, FusionArg::Block, None).and_then(|program| program.build(&weights, None));
     let network = match built {
         Ok(network) => network,
-        Err(_) if args.spec.spec.is_none() => return Ok(None),
+        Err(_) if args.spec.is_default() => return Ok(None),
         Err(mistake) => return Err(mistake),
     };
     let those = |fast| -> Vec<&'static str> {

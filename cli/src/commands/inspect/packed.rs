@@ -50,6 +50,10 @@ struct Fits {
 /// # Errors
 /// If the file is damaged or has another version, or the spec has errors.
 pub fn show(args: &Args) -> Result<bool> {
+    // Opening a pipe would wait for its writer.
+    if !args.file.is_file() {
+        return Ok(false);
+    }
     let Ok(file) = File::open(&args.file) else { return Ok(false) };
     let failed = |cause: std::io::Error| CliError::io("read", &args.file, &cause);
     let length = file.metadata().map_err(failed)?.len();
