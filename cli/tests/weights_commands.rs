@@ -256,11 +256,25 @@ fn import_writes_weights_and_spec_into_the_current_folder() {
     assert_eq!(metadata["mbvc.framing"], "squash bicubic");
     assert!(metadata["mbvc.preprocessing"].as_str().unwrap().ends_with("offset 0 0 0"), "{metadata}");
     good(&["check", "given.yaml"]);
-    std::fs::write(folder.path().join("kept.yaml"), "mine").unwrap();
-    let output = mbvc(folder.path(), &["import", "net.onnx", "--output", "kept.safetensors"]).output().unwrap();
+    // An edited spec is kept if it still fits.
+    let kept = folder.path().join("kept.yaml");
+    let edited = format!("# mine\n{}", std::fs::read_to_string(folder.path().join("net.yaml")).unwrap());
+    std::fs::write(&kept, &edited).unwrap();
+    let import = ["import", "net.onnx", "--output", "kept.safetensors"];
+    let output = mbvc(folder.path(), &import).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && said.contains("kept.yaml already exists and was kept"), "{said}");
-    assert_eq!(std::fs::read_to_string(folder.path().join("kept.yaml")).unwrap(), "mine");
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), edited);
+    std::fs::remove_file(folder.path().join("kept.safetensors")).unwrap();
+    for other in ["mine", include_str!("../../specs/tiny.yaml")] {
+        std::fs::write(&kept, other).unwrap();
+        let (_, refused) = bad(folder.path(), &import, 1);
+        assert!(refused.contains("kept.yaml already exists and does not fit the model"), "{refused}");
+        assert!(!folder.path().join("kept.safetensors").exists());
+    }
+    good(&[&import[..], &["--force"]].concat());
+    assert!(std::fs::read_to_string(&kept).unwrap() != include_str!("../../specs/tiny.yaml"));
+    good(&["check", "kept.yaml"]);
     let (_, refused) = bad(folder.path(), &["import", "net.onnx", "--output", "given.yaml"], 1);
     assert!(refused.contains("given.yaml already exists"), "{refused}");
     let (_, refused) = bad(folder.path(), &["import", "net.onnx", "--output", "absent/w.safetensors"], 1);

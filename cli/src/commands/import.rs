@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use mbvc::picture::Framing;
 use mbvc::weights::HeadActivation;
 use mbvc_compiler::diagnostic::SourceFile;
-use mbvc_compiler::spec::Preprocessing;
+use mbvc_compiler::spec::{Overrides, Preprocessing};
 use mbvc_import::{Adjustments, ErrorKind, ImportError, Imported, LabelSource, Quantization, ReadOptions};
+use mbvc_runtime::Listing;
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
@@ -18,8 +19,8 @@ use crate::{engine, files, name, ui};
 ///
 /// Quantized models (TFLite with int8 or uint8; ONNX in QDQ or QOperator format) keep their integers or,
 /// with --dequantize, become float32. BatchNorm is folded in double precision. Width, classes, padding and other
-/// conventions are recovered from the file. The output is a safetensors file that is independent of resolution, fusion
-/// level and instruction set. Anything the model does not record defaults to the convention of its framework; the
+/// conventions are recovered from the file. The output is a safetensors file that is independent of fusion level,
+/// instruction set and, unless the padding of the model depends on its size, resolution. Anything the model does not record defaults to the convention of its framework; the
 /// options under "Preprocessing" override it.
 ///
 /// Keras: whole models (.keras, and .h5 of Keras 2 and 3), either MobileNetV2 itself or a model that has it as a layer
@@ -39,7 +40,7 @@ use crate::{engine, files, name, ui};
     "mbvc import model.onnx --output weights.safetensors --labels imagenet_labels.txt",
     "mbvc import model.json   a TensorFlow.js model, for instance of Teachable Machine",
     "mbvc import model.keras --output weights.safetensors --labels classes.txt",
-    "mbvc import model.tflite --output weights.safetensors --spec network.yaml   checks it against a spec",
+    "mbvc import model.tflite --output weights.safetensors --spec network.yaml   check it against a spec",
     "mbvc import model.pth --output weights.safetensors --write-spec network.yaml",
     "mbvc import quantized.tflite --output weights.safetensors --dequantize",
     "mbvc import model.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --framing 'crop 256/224 bilinear'",
@@ -65,17 +66,18 @@ pub struct Args {
     /// Convert a quantized model to float32
     #[arg(long)]
     dequantize: bool,
-    /// Spec to write, which describes the model [default without --spec: the weights' path with the extension .yaml, if
-    /// there is no such file]
+    /// Spec to write, which describes the model [default without --spec: the weights' path with the extension .yaml; an
+    /// existing file that fits the weights is kept unless --force is given]
     #[arg(long, value_name = "FILE", conflicts_with = "spec")]
     write_spec: Option<PathBuf>,
-    #[command(flatten)]
-    pixels: PixelArgs,
     #[command(flatten)]
     overwrite: ForceArgs,
     /// Print the result as one line of JSON
     #[arg(long)]
     json: bool,
+    // After the other options: its heading would be theirs.
+    #[command(flatten)]
+    pixels: PixelArgs,
 }
 
 /// Preprocessing, which most model files do not record.
@@ -171,11 +173,12 @@ impl Places {
         });
         let mut spec = args.write_spec.clone().or_else(|| args.spec.is_none().then(|| output.with_extension("yaml")));
         // A spec that no option names may have been edited.
-        let kept = spec.take_if(|spec| args.output.is_some() && args.write_spec.is_none() && spec.exists());
+        let named = args.output.is_none() || args.write_spec.is_some();
+        let kept = spec.take_if(|spec| !named && !args.overwrite.force && spec.exists());
         let inputs = args.spec.iter().chain(&args.labels).chain([&args.model]).map(PathBuf::as_path);
         let inputs: Vec<&Path> = inputs.collect();
         let check = |path: &PathBuf| files::check_output(path, args.overwrite.force, &inputs);
-        spec.iter().chain([&output]).try_for_each(check)?;
+        [&output].into_iter().chain(&spec).try_for_each(check)?;
         Ok(Self { output, spec, kept })
     }
 }
@@ -199,9 +202,10 @@ impl From<Box<ImportError>> for CliError {
 }
 
 pub fn run(args: &Args) -> Result {
+    files::reject_spec(&args.model, "a model of another framework")?;
     let places = Places::new(args)?;
     let source = match &args.spec {
-        Some(path) => Some(engine::source(Some(path), mbvc_compiler::spec::Overrides::none())?),
+        Some(path) => Some(engine::source(Some(path), Overrides::none())?),
         None => None,
     };
     let quantization = if args.dequantize { Quantization::Dequantize } else { Quantization::Keep };
@@ -214,6 +218,9 @@ pub fn run(args: &Args) -> Result {
         }
         _ => error.into(),
     })?;
+    if let Some(path) = &places.kept {
+        check_kept(path, &imported)?;
+    }
     // Written only if `check` accepts it.
     let spec_text = places.spec.as_ref().map(|path| {
         let text = imported.spec_yaml();
@@ -241,6 +248,18 @@ pub fn run(args: &Args) -> Result {
     Ok(())
 }
 
+/// Checks that an existing spec, which is kept, fits the imported weights.
+fn check_kept(path: &Path, imported: &Imported) -> Result {
+    let misfit = |why: &dyn std::fmt::Display| {
+        CliError::new(format!("{} already exists and does not fit the model: {why}", path.display())).help(
+            "--write-spec FILE writes the spec of the model to another file, and --force replaces the existing one",
+        )
+    };
+    let kept = engine::source(Some(path), Overrides::none()).map_err(|error| misfit(&error))?;
+    let mismatches = imported.mismatches(&kept.spec)?;
+    if mismatches.is_empty() { Ok(()) } else { Err(misfit(&Listing(&mismatches))) }
+}
+
 fn show(args: &Args, places: &Places, imported: &Imported) {
     let (output, parameters) = (places.output.display(), imported.container.parameters());
     let bytes = std::fs::metadata(&places.output).map_or(0, |meta| meta.len() as usize);
@@ -265,7 +284,7 @@ fn show(args: &Args, places: &Places, imported: &Imported) {
     }
     if let Some(path) = &places.kept {
         ui::note(&format!(
-            "{} already exists and was kept; --write-spec FILE --force replaces it with the spec of the model",
+            "{} already exists and was kept; --force replaces it with the spec of the model",
             path.display()
         ));
     }
