@@ -8,7 +8,6 @@ use mbvc::errors::ModelError;
 use mbvc::{Isa, Network, Weights};
 use mbvc_compiler::Compiled;
 use mbvc_compiler::diagnostic::SourceFile;
-use mbvc_compiler::ir::{Graph, Op};
 use mbvc_compiler::spec::{self, Overrides};
 use mbvc_engine::{Classifier, Progress, Source as Checked};
 
@@ -161,7 +160,7 @@ pub fn weights(path: Option<&Path>) -> Result<Weights> {
         let endings = ["onnx", "tflite", "keras", "h5", "pth", "pt", "ckpt"];
         let model = path.extension().is_some_and(|end| endings.iter().any(|known| end == *known));
         let error = CliError::new(text);
-        if model {
+        if model && path.is_file() {
             error.help(format!("this is a model; import its weights first:\nmbvc import {}", path.display()))
         } else {
             error
@@ -199,20 +198,4 @@ pub fn check(source: &Source, compiled: &Compiled, weights: &Weights, option: &s
 pub fn random_weights(source: &Source) -> Result<Weights> {
     let compiled = source.compile(source.spec.fusion.into(), &[Isa::Portable])?;
     Ok(mbvc_engine::random_weights(&compiled)?)
-}
-
-/// The folded parameters of a graph: canonical names and shapes.
-pub fn parameters(graph: &Graph) -> Vec<(String, Vec<usize>)> {
-    let of = |op: &Op| match op {
-        Op::Conv2d(conv) => [Some(conv.weight), conv.bias],
-        Op::DepthwiseConv2d(conv) => [Some(conv.weight), conv.bias],
-        Op::Dense(dense) => [Some(dense.weight), Some(dense.bias)],
-        _ => [None, None],
-    };
-    let nodes = graph.order().unwrap_or_default().into_iter().map(|id| graph.node(id));
-    let ids = nodes.flat_map(|node| match &node.op {
-        Op::Fused(fused) => fused.stages.iter().flat_map(|stage| of(&stage.op)).collect(),
-        op => of(op).to_vec(),
-    });
-    ids.flatten().map(|id| graph.param(id)).map(|param| (param.name.clone(), param.shape.clone())).collect()
 }

@@ -8,6 +8,7 @@ use mbvc::Isa;
 use mbvc_compiler::diagnostic::Diagnostics;
 use mbvc_compiler::spec::Color;
 use mbvc_compiler::{Compiled, ir::Op};
+use mbvc_runtime::Parameter;
 use microcontroller::Cost;
 use serde::Serialize;
 
@@ -59,6 +60,8 @@ enum Report {
         steps: usize,
         macs: usize,
         parameters: usize,
+        /// Bytes of the tensors of a weights file.
+        weights_bytes: usize,
         fusion: &'static str,
         scratch_bytes: usize,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,7 +133,10 @@ fn good(spec: String, compiled: &Compiled, source: &Source) -> Report {
         })
         .flatten()
         .count();
-    let parameters = engine::parameters(graph).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    let parameters = compiled.parameters();
+    let elements = |parameter: &Parameter| parameter.shape.iter().product::<usize>();
+    // Not the scales and zero points of quantized networks.
+    let is_trained = |parameter: &&Parameter| parameter.name.ends_with(".weight") || parameter.name.ends_with(".bias");
     let first = compiled.programs.first();
     let macs =
         first.map_or(0, |program| program.steps.iter().flat_map(|step| &step.stages).map(|stage| stage.macs).sum());
@@ -144,7 +150,8 @@ fn good(spec: String, compiled: &Compiled, source: &Source) -> Report {
         layers,
         steps: first.map_or(0, |program| program.steps.len()),
         macs,
-        parameters,
+        parameters: parameters.iter().filter(is_trained).map(elements).sum(),
+        weights_bytes: parameters.iter().map(|parameter| elements(parameter) * parameter.dtype.bytes()).sum(),
         fusion: FusionArg::from(compiled.spec.fusion).name(),
         scratch_bytes: compiled.programs.iter().map(|program| program.scratch_bytes).max().unwrap_or(0),
         microcontroller: Cost::of(compiled),
@@ -174,7 +181,7 @@ fn show(report: &Report, source: &Source, all: bool) {
     else {
         return;
     };
-    let Report::Good { fusion, scratch_bytes, microcontroller, .. } = report else { return };
+    let Report::Good { weights_bytes, fusion, scratch_bytes, microcontroller, .. } = report else { return };
     let gray = if source.spec.input == Color::Gray { " gray" } else { "" };
     outln!("{GOOD}ok{GOOD:#}  {BOLD}{spec}{BOLD:#}");
     outln!("    {name}, width {}, {height}x{width}{gray}, {classes} classes", source.spec.width);
@@ -182,7 +189,7 @@ fn show(report: &Report, source: &Source, all: bool) {
         "    {layers} layers in {steps} steps, {} MACs, {} parameters {DIM}({}){DIM:#}",
         Count(*macs as f64),
         grouped(*parameters),
-        Bytes(*parameters * 4)
+        Bytes(*weights_bytes)
     );
     outln!("    {} of scratch with fusion {fusion}", Bytes(*scratch_bytes));
     if let Some(cost) = microcontroller {
