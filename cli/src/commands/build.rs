@@ -6,7 +6,9 @@ use std::time::Instant;
 use mbvc::Isa;
 use mbvc_compiler::Compiled;
 use mbvc_compiler::target::IsaFacts;
-use mbvc_engine::artifact::{Artifact, Built, EMBEDDED_TARGET, Kind, Names, embedded_isas, web_isas};
+use mbvc_engine::artifact::{
+    Artifact, Built, EMBEDDED_FLASH_BYTES, EMBEDDED_TARGET, Kind, Names, embedded_isas, web_isas,
+};
 use mbvc_engine::rustc::Compiler;
 use serde::Serialize;
 
@@ -271,6 +273,14 @@ fn show(report: &Report<'_>, built: &Built) {
         outln!("\nAdd it to an application, or open its demo page:");
         outln!("  {ACCENT}npm install {here}{folder}{ACCENT:#}");
         outln!("  {ACCENT}npx serve {folder}{ACCENT:#}, then open demo.html");
+        return;
+    }
+    if report.kind == Kind::Embedded.name() && report.weights_bytes > EMBEDDED_FLASH_BYTES {
+        ui::warning(&format!(
+            "the weights do not fit the {} of flash of the emulated board",
+            Bytes(EMBEDDED_FLASH_BYTES)
+        ));
+        ui::help("for a board with more, set FLASH in memory.x; int8 weights (`mbvc quantize`) take a quarter");
         return;
     }
     if report.kind == Kind::Embedded.name() {

@@ -19,7 +19,7 @@ use mbvc_runtime::Weights;
 use crate::error::Result;
 use crate::file::NewFile;
 use crate::rustc::Compiler;
-pub use embedded::{TARGET as EMBEDDED_TARGET, isas as embedded_isas};
+pub use embedded::{FLASH_BYTES as EMBEDDED_FLASH_BYTES, TARGET as EMBEDDED_TARGET, isas as embedded_isas};
 pub use names::{Kind, Names};
 pub use web::isas as web_isas;
 

@@ -72,6 +72,9 @@ const BOARDS: [Board; 3] = [
     },
 ];
 
+/// Bytes of flash of the emulated boards.
+pub const FLASH_BYTES: usize = 4 << 20;
+
 /// Target of projects: a Cortex-M4 or Cortex-M7 with floating-point unit.
 pub const TARGET: &str = "thumbv7em-none-eabihf";
 
@@ -182,6 +185,7 @@ impl Texts<'_> {
             ("bytes", height * width * spec.input.channels()),
             ("classes", spec.classes),
             ("steps", program.steps.len()),
+            ("flash_megabytes", FLASH_BYTES >> 20),
             ("weights_bytes", self.weights),
             ("scratch_bytes", program.scratch_bytes),
         ]
