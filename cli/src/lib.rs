@@ -29,7 +29,7 @@ use commands::{
 /// Compiles MobileNetV2 networks, written as a YAML table, into specialized SIMD Rust
 ///
 /// A spec is the file with the table. Weights are imported from ONNX, TFLite, Keras, TensorFlow.js or PyTorch models.
-/// Commands that take a spec default to the built-in network of the paper: width 1.0 at 224x224 with 1001 classes. Without a
+/// Without a spec, commands use the built-in network of the paper: width 1.0 at 224x224 with 1001 classes. Without a
 /// command, mbvc runs a built-in demo, a small network that classifies icons.
 #[derive(Parser)]
 #[command(name = "mbvc", version, styles = ui::CLAP, max_term_width = 100, after_help = concat!(
@@ -131,4 +131,24 @@ fn start(args: &demo::Args) -> error::Result {
         misspelled.exit();
     }
     demo::run(args)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    /// A group of options with a heading passes it on to the options after it.
+    #[test]
+    fn shared_options_have_no_heading() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for subcommand in command.get_subcommands() {
+            let shared = subcommand.get_arguments().filter(|one| ["force", "json"].contains(&one.get_id().as_str()));
+            for option in shared {
+                assert_eq!(option.get_help_heading(), None, "{} --{}", subcommand.get_name(), option.get_id());
+            }
+        }
+    }
 }

@@ -66,7 +66,11 @@ impl Container {
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         let damaged = |error: SafeTensorError| {
-            ImportError::malformed(format!("invalid safetensors file: {error}"))
+            let problem = match error {
+                SafeTensorError::MetadataIncompleteBuffer => "its size is not that of the tensors in its header".into(),
+                other => other.to_string(),
+            };
+            ImportError::malformed(format!("invalid safetensors file: {problem}"))
                 .help("the file may be truncated; write it again with `mbvc import`")
         };
         safetensors::check_header(bytes)?;

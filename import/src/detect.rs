@@ -89,7 +89,9 @@ pub fn detect(bytes: &[u8], name: &str, hint: Option<Format>) -> Result<Format> 
         Some(Format::TensorFlowJs) => Err(not_a_model("not a TensorFlow.js model: not a JSON object".into())
             .help("pass model.json, which names the files with the weights")),
         Some(Format::PyTorch) => {
-            let error = not_a_model("not a `torch.save` file".into()).expected("a zip archive or pickles");
+            let error = not_a_model("not a `torch.save` file".into())
+                .expected("a zip archive or pickles")
+                .help("save the model again with `torch.save(model.state_dict(), FILE)`");
             Err(if is_of_tensorflow(name) { error.help(CHECKPOINT_HELP) } else { error })
         }
         Some(Format::Container | Format::SafeTensors) => {

@@ -1,7 +1,7 @@
 //! Reading of model files from disk.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use crate::error::{ErrorKind, ImportError, Result};
@@ -17,9 +17,15 @@ pub const SAVED_MODEL_HELP: &str = "convert the SavedModel with `tf.lite.TFLiteC
 /// Reads a whole file of at most 1 GiB.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     let failed = |problem: String| ImportError::new(ErrorKind::Io, problem).file(&path.display().to_string());
+    let unreadable = |error: &io::Error| {
+        failed(match error.kind() {
+            io::ErrorKind::PermissionDenied => "permission denied".into(),
+            _ => format!("cannot read the file: {error}"),
+        })
+    };
     let about = fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => failed("no such file".into()),
-        _ => failed(format!("cannot read the file: {error}")),
+        io::ErrorKind::NotFound => failed("no such file".into()),
+        _ => unreadable(&error),
     })?;
     if about.is_dir() {
         let error = failed("a directory, not a file".into());
@@ -39,7 +45,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     }
     // The size in the metadata is not relied on: the file may grow.
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(|error| failed(format!("cannot read the file: {error}")))?;
-    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| failed(format!("cannot read the file: {error}")))?;
+    let file = fs::File::open(path).map_err(|error| unreadable(&error))?;
+    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     Ok(bytes)
 }

@@ -55,12 +55,12 @@ pub struct Args {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     batch: Option<String>,
     #[command(flatten)]
-    spec: SpecOption,
-    #[command(flatten)]
     overwrite: ForceArgs,
     /// Print one line of JSON for each file
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    spec: SpecOption,
 }
 
 /// A written file.
