@@ -14,6 +14,8 @@ macro_rules! chapters {
 
 chapters! {
     own_model "../docs/guide/own_model.md"
+    models "../docs/guide/models.md"
+    spec "../docs/guide/spec.md"
     library "../docs/guide/library.md"
     debug_builds "../docs/guide/debug_builds.md"
     threads "../docs/guide/threads.md"

@@ -22,7 +22,7 @@ const KEYWORDS: &[&str] = &[
 /// Longest name, in bytes; file and function names are derived from it.
 const MAX_NAME: usize = 64;
 
-const PREPROCESSING: Shape = Shape {
+pub(super) const PREPROCESSING: Shape = Shape {
     what: "`preprocessing`",
     prefix: "preprocessing.",
     keys: &[

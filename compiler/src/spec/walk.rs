@@ -337,3 +337,24 @@ impl Checker<'_> {
         self.whole(entry, &catalog::BATCH, 1..=MAX_BATCH)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::compound::PREPROCESSING;
+    use super::*;
+
+    #[test]
+    fn the_guide_lists_every_key() {
+        let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/spec.md")).unwrap();
+        let listed: Vec<&str> = guide.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let shapes = [SPEC, STEM, ROW, HEAD, PREPROCESSING];
+        let known: Vec<String> = shapes
+            .iter()
+            .flat_map(|shape| shape.keys.iter().map(|key| format!("{}{}", shape.prefix, key.name)))
+            .collect();
+        for key in &known {
+            assert_eq!(listed.iter().filter(|one| *one == key).count(), 1, "rows of `{key}`");
+        }
+        assert_eq!(listed.len(), known.len(), "{listed:?}");
+    }
+}
