@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Builds a crate for a target without an operating system: `scripts/build-bare.sh FOLDER TARGET TARGET_DIR [ARGUMENT]...`.
+# Builds or checks a crate for a target without an operating system:
+# `scripts/build-bare.sh build|check FOLDER TARGET TARGET_DIR [ARGUMENT]...`.
 # Uses the toolchain's standard library if it is installed. Otherwise the toolchain's cargo and linker are used with Debian's
 # rustc, whose package has the sources of the library; `-Z build-std` requires the same version of both.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-folder=$1 target=$2 target_dir=$3
-shift 3
-args=(build --manifest-path "$folder/Cargo.toml" --target-dir "$target_dir" --target "$target" "$@")
+command=$1 folder=$2 target=$3 target_dir=$4
+shift 4
+args=("$command" --manifest-path "$folder/Cargo.toml" --target-dir "$target_dir" --target "$target" "$@")
 if [ -f "$folder/.cargo/config.toml" ]; then
     args+=(--config "$folder/.cargo/config.toml")
 fi

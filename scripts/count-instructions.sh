@@ -16,7 +16,7 @@ target=thumbv7em-none-eabihf
 target_dir=${CARGO_TARGET_DIR:-$PWD/target}/count
 cp Cargo.lock benches/embedded/Cargo.lock
 export CARGO_PROFILE_RELEASE_OPT_LEVEL=${OPT_LEVEL:-3}
-scripts/build-bare.sh benches/embedded "$target" "$target_dir" --quiet --release
+scripts/build-bare.sh build benches/embedded "$target" "$target_dir" --quiet --release
 program=$target_dir/$target/release/mbvc-count-instructions
 status=0
 timeout 600 qemu-system-arm -machine mps2-an386 -nographic -monitor none -serial none -icount shift=0 \

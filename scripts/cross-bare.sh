@@ -13,15 +13,11 @@ target_dir=${CARGO_TARGET_DIR:-$PWD/target}/bare
 # The versions that the workspace is tested with.
 cp Cargo.lock tests/embedded/Cargo.lock
 
-# `build_in FOLDER TARGET [ARGUMENT]...`
-build_in() {
-    local folder=$1 target=$2
-    shift 2
-    scripts/build-bare.sh "$folder" "$target" "$target_dir" "$@"
-}
-
-build() {
-    build_in tests/embedded "$@"
+# `cargo_in FOLDER build|check TARGET [ARGUMENT]...`
+cargo_in() {
+    local folder=$1 command=$2 target=$3
+    shift 3
+    scripts/build-bare.sh "$command" "$folder" "$target" "$target_dir" "$@"
 }
 
 # `cortex_m4 FILE`: runs a program in the folder of its target and profile.
@@ -30,14 +26,14 @@ cortex_m4() {
         -semihosting-config enable=on,target=native -kernel "$target_dir/thumbv7em-none-eabihf/$1"
 }
 
-build thumbv7em-none-eabihf --example cortex_m
+cargo_in tests/embedded build thumbv7em-none-eabihf --example cortex_m
 echo "Cortex-M4:"
 cortex_m4 debug/examples/cortex_m
 
 # `wasm NAME [FEATURE]`: NAME is the instruction set that a module compiled with FEATURE takes.
 wasm() {
     export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS=${2:+-C target-feature=+$2}
-    build wasm32-unknown-unknown --example wasm
+    cargo_in tests/embedded build wasm32-unknown-unknown --example wasm
     echo "WebAssembly, $1:"
     local flag
     flag=$(scripts/relaxed-simd.sh node)
@@ -54,9 +50,9 @@ wasm portable
 wasm wasm128 simd128
 wasm wasm128relaxed relaxed-simd
 
-# With a heap but no std: compiled, and not linked, since that would need an allocator.
-build thumbv7em-none-eabihf --lib --features alloc
-build wasm32-unknown-unknown --lib --features alloc
+# With a heap but no std: only checked, since linking would need an allocator.
+cargo_in tests/embedded check thumbv7em-none-eabihf --lib --features mbvc/alloc
+cargo_in tests/embedded check wasm32-unknown-unknown --lib --features mbvc/alloc
 
 # The example, and a project of the same network: they classify an image that gets brighter from byte to byte.
 work=$target_dir/projects
@@ -91,10 +87,10 @@ finds() {
 
 # Compiled fast rather than optimized.
 fast() {
-    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=1 build_in "$@"
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo_in "$@"
 }
-fast examples/embedded thumbv7em-none-eabihf --bin cortex_m
+fast examples/embedded build thumbv7em-none-eabihf --bin cortex_m
 finds "examples/embedded" "$(cortex_m4 debug/cortex_m)"
 "$mbvc" build "${model[@]}" --kind embedded -o "$work/firmware" >/dev/null
-fast "$work/firmware" thumbv7em-none-eabihf
+fast "$work/firmware" build thumbv7em-none-eabihf
 finds "mbvc build --kind embedded" "$(cortex_m4 debug/firmware)"
