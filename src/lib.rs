@@ -1,4 +1,4 @@
-// The documentation is not an input of ordinary builds, so that an edited text compiles nothing again.
+// The documentation is not an input of ordinary builds, so that editing it does not cause a rebuild.
 // The first definition of a link wins in Markdown: `links.md` and `charts.md` override the relative paths of the texts.
 #![cfg_attr(any(doc, doctest), doc = include_str!("links.md"))]
 #![cfg_attr(any(doc, doctest), doc = include_str!("charts.md"))]
@@ -32,7 +32,7 @@ pub mod weights {
     };
 }
 
-/// How a picture of any size becomes the network's input.
+/// Conversion of a picture of any size to the network's input.
 ///
 /// The pictures themselves, [`Picture`] and [`Rgb`], are at the root of the crate.
 #[cfg(feature = "alloc")]
@@ -42,7 +42,7 @@ pub mod picture {
 
 /// The error types.
 pub mod errors {
-    /// Why the weights of a generated network could not be packed.
+    /// Error of packing the weights of a generated network.
     pub type PackError = mbvc_runtime::PackError<'static>;
     pub use mbvc_runtime::{
         ContainerError, ConventionError, IsaError, JsonRule, LengthError, NumericsError, PackedError, PreprocessError,
@@ -56,6 +56,6 @@ pub mod errors {
 #[doc(hidden)]
 pub mod __demo;
 
-/// What generated code names. Not part of the public interface.
+/// Items that generated code refers to. Not part of the public interface.
 #[doc(hidden)]
 pub use mbvc_runtime as __runtime;

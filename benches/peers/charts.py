@@ -121,7 +121,7 @@ def summary() -> str:
     notes = [f"One thread, {setting['processor']}. The same weights and image for all; the engines take turns, call by call."]
     if slow:
         notes.append("Not shown: " + ", ".join(f"{row['engine']} {row['min_ms']:.1f} ms" for row in slow) + " (float32).")
-    title = "MobileNetV2 on one core: {:.1f}× as fast as LiteRT in float32, {:.1f}× in int8".format(*headline)
+    title = "MobileNetV2 on one core: {:.2f}× as fast as LiteRT in float32, {:.2f}× in int8".format(*headline)
     return draw(title, UNIT, panels, notes)
 
 
