@@ -151,4 +151,15 @@ mod tests {
             }
         }
     }
+
+    /// A wrapped example looks like two.
+    #[test]
+    fn examples_fit_the_width_of_the_help() {
+        for subcommand in Cli::command().get_subcommands() {
+            let text = subcommand.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in text.lines() {
+                assert!(line.chars().count() <= 100, "{}: {line}", subcommand.get_name());
+            }
+        }
+    }
 }

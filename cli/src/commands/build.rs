@@ -37,8 +37,9 @@ use crate::{engine, files, name, standalone, ui};
     "mbvc build network.yaml --weights weights.safetensors --kind static -o net --example",
     "mbvc build network.yaml --weights weights.safetensors --kind shared -o net",
     "mbvc build network.yaml --weights weights.safetensors --kind web -o net && npm install ./net",
-    "mbvc build network.yaml --weights weights.safetensors --kind embedded -o firmware && cd firmware && cargo run",
-    "mbvc build --weights w.safetensors -o net --target aarch64-unknown-linux-gnu --linker aarch64-linux-gnu-gcc",
+    "mbvc build network.yaml --weights int8.safetensors --kind embedded -o firmware",
+    "mbvc build --weights w.safetensors -o net \\",
+    "    --target aarch64-unknown-linux-gnu --linker aarch64-linux-gnu-gcc",
 ))]
 pub struct Args {
     /// Weights file, written by `mbvc import`

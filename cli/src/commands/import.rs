@@ -40,10 +40,10 @@ use crate::{engine, files, name, ui};
     "mbvc import model.onnx --output weights.safetensors --labels imagenet_labels.txt",
     "mbvc import model.json   a TensorFlow.js model, for instance of Teachable Machine",
     "mbvc import model.keras --output weights.safetensors --labels classes.txt",
-    "mbvc import model.tflite --output weights.safetensors --spec network.yaml   check it against a spec",
+    "mbvc import model.tflite -o w.safetensors --spec network.yaml  it must fit the spec",
     "mbvc import model.pth --output weights.safetensors --write-spec network.yaml",
     "mbvc import quantized.tflite --output weights.safetensors --dequantize",
-    "mbvc import model.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --framing 'crop 256/224 bilinear'",
+    "mbvc import m.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --framing 'squash bilinear'",
 ))]
 pub struct Args {
     /// Model file: .onnx, .tflite, .keras, .h5, .json, .pth, .pt, .bin, .ckpt or .safetensors

@@ -30,7 +30,7 @@ use aggregate::{Limits, Profile, StepRow, Times};
 #[command(after_help = examples!(
     "mbvc profile                                  the built-in network with random weights",
     "mbvc profile --fusion none --isa avx2",
-    "mbvc profile --threads 2                      two threads share a call; the peak is that of both",
+    "mbvc profile --threads 2                      two threads share a call",
     "mbvc profile --spec network.yaml --svg profile.svg",
 ))]
 pub struct Args {

@@ -24,9 +24,9 @@ mod report;
 #[derive(clap::Args)]
 #[command(after_help = examples!(
     "mbvc quantize --weights weights.safetensors --calibrate photos/ --output int8.safetensors",
-    "mbvc quantize --weights w.safetensors --calibrate photos/ --evaluate others/ --output int8.safetensors",
-    "mbvc quantize --weights w.safetensors --calibrate photos/ --output int8.safetensors --report int8.svg",
-    "mbvc quantize --weights w.safetensors --calibrate photos/ --output int8.safetensors --percentile 99.99",
+    "mbvc quantize --weights w.safetensors --calibrate photos/ --evaluate others/ -o int8.safetensors",
+    "mbvc quantize --weights w.safetensors --calibrate photos/ -o int8.safetensors --report int8.svg",
+    "mbvc quantize --weights w.safetensors --calibrate photos/ -o int8.safetensors --percentile 99.99",
 ))]
 pub struct Args {
     /// Float32 weights file, written by `mbvc import`

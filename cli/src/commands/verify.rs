@@ -43,8 +43,8 @@ use report::{Found, Report};
 #[command(after_help = examples!(
     "mbvc verify --weights weights.safetensors --against model.onnx --images photos/",
     "mbvc verify --weights int8.safetensors --against int8.tflite --images photos/ --json",
-    "mbvc verify --weights w.safetensors --against model.onnx --images cat.jpg --spec network.yaml --tolerance 1e-3",
-    "mbvc verify --weights w.safetensors --against model.tflite --images photos/ --python venv/bin/python",
+    "mbvc verify --weights w.safetensors --against model.onnx --images cat.jpg --tolerance 1e-3",
+    "mbvc verify --weights w.safetensors --against m.tflite --images photos/ --python venv/bin/python",
 ))]
 pub struct Args {
     /// Weights file, written by `mbvc import`
