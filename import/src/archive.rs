@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::io::{self, Cursor, Read as _};
 
+use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::error::{ImportError, Result};
@@ -39,7 +40,9 @@ impl<'a> Archive<'a> {
                 ImportError::unsupported("the archive has too many members").expected(format!("at most {MAX_MEMBERS}"))
             );
         }
-        let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|error| {
+        // Detection of data before the archive takes the directory of some PyTorch files for such data.
+        let config = Config { archive_offset: ArchiveOffset::Known(0) };
+        let zip = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(|error| {
             ImportError::malformed(format!("invalid zip archive: {error}")).help("the file may be truncated")
         })?;
         Ok(Self { bytes, zip })
@@ -109,6 +112,44 @@ mod tests {
             writer.write_all(&[7; 5000]).unwrap();
         }
         writer.finish().unwrap().into_inner()
+    }
+
+    /// PyTorch writes the records of large archives in all. They have 76 bytes, as a directory entry of a name with 30.
+    #[test]
+    fn names_of_any_length_are_read_with_the_records_of_large_archives() {
+        for length in 1..=64 {
+            let names = ["a".repeat(length), "b".repeat(length)];
+            let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+            for name in &names {
+                writer.start_file(name, SimpleFileOptions::default()).unwrap();
+                writer.write_all(&[7; 100]).unwrap();
+            }
+            let bytes = with_zip64(&writer.finish().unwrap().into_inner());
+            let mut archive = Archive::open(&bytes).unwrap_or_else(|error| panic!("{length}: {error}"));
+            for name in &names {
+                assert_eq!(*archive.read(name, 100).unwrap(), [7; 100], "{length}");
+            }
+        }
+    }
+
+    /// Inserts the zip64 end record and its locator before the end record (sections 4.3.14 and 4.3.15).
+    fn with_zip64(archive: &[u8]) -> Vec<u8> {
+        let (before, end) = archive.split_at(archive.len() - 22);
+        let u16_at = |at: usize| u64::from(u16::from_le_bytes([end[at], end[at + 1]]));
+        let u32_at = |at: usize| u64::from(u32::from_le_bytes(end[at..at + 4].try_into().unwrap()));
+        let mut bytes = before.to_vec();
+        bytes.extend(b"PK\x06\x06");
+        bytes.extend(44_u64.to_le_bytes());
+        bytes.extend([45, 0, 45, 0]);
+        bytes.extend([0; 8]);
+        for number in [u16_at(8), u16_at(10), u32_at(12), u32_at(16)] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(b"PK\x06\x07\0\0\0\0");
+        bytes.extend((before.len() as u64).to_le_bytes());
+        bytes.extend(1_u32.to_le_bytes());
+        bytes.extend(end);
+        bytes
     }
 
     #[test]

@@ -17,6 +17,7 @@ use mbvc_compiler::diagnostic::SourceFile;
 use mbvc_compiler::spec::{Overrides, Words};
 use mbvc_runtime::{Isa, Network, Weights};
 use sha2::{Digest, Sha256};
+use zip::read::{ArchiveOffset, Config};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -220,7 +221,10 @@ impl<'a> Members<'a> {
                 "open a file that `Model.save` wrote, or import a model of another framework with `mbvc.import_model`",
             ));
         }
-        let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|cause| damaged(name, &cause.to_string()))?;
+        // Nothing is before the archive.
+        let config = Config { archive_offset: ArchiveOffset::Known(0) };
+        let zip =
+            ZipArchive::with_config(config, Cursor::new(bytes)).map_err(|cause| damaged(name, &cause.to_string()))?;
         Ok(Self { zip, length: bytes.len() as u64, name })
     }
 
