@@ -1,9 +1,10 @@
-//! Classifiers of 1x1 convolutions. The average pool may be before or after them; the result is the same only if no other
-//! function is between the first one and the pool.
+//! The 1x1 convolutions after the blocks: the network's last one, and classifiers. The average pool may be before or after a
+//! classifier; the result is the same only if no other function is between the first one and the pool.
 
 use mbvc_runtime::HeadActivation;
 
 use super::dict::StateDict;
+use super::family::Sidecars;
 use super::head::{Content, Leaf};
 use super::kind::Kind;
 use super::layers::Layers;
@@ -23,6 +24,7 @@ pub fn check(
     leaves: &[Leaf],
     scores: &[(String, HeadActivation)],
 ) -> Result<()> {
+    check_last(dict, layers)?;
     let is_conv = |name: &&String| {
         let weight = dict.tensors.get(&format!("{name}.weight")).and_then(|weight| weight.as_ref().ok());
         weight.is_some_and(|weight| weight.shape().len() == 4)
@@ -57,6 +59,20 @@ pub fn check(
         Some((name, _)) => Err(refuse(BEFORE, name)),
         None => Ok(()),
     }
+}
+
+/// Checks that the last convolution is before the pool. In MobileNetV3, whose names in timm are the same, it is after the pool
+/// and has no batch normalization.
+fn check_last(dict: &StateDict<'_>, layers: &Layers) -> Result<()> {
+    let has = |norm: &str| dict.tensors.contains_key(&format!("{norm}.running_var"));
+    if layers.family.sidecars != Sidecars::Timm || has(&layers.head.norm) || !has(&layers.stem.norm) {
+        return Ok(());
+    }
+    Err(ImportError::unsupported("the last convolution has no batch normalization, as in MobileNetV3")
+        .at(format!("module '{}'", shorten(&layers.head.conv)))
+        .role("head")
+        .expected(format!("tensors of '{}'", shorten(&layers.head.norm)))
+        .help(EXPORT))
 }
 
 #[cfg(test)]
