@@ -112,7 +112,8 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
                 .push(format!("{} and {} have no activation between them; they are merged", before.place, layer.place));
         }
     }
-    let (head_activation, how) = head_activation(chain, classes, &mut notes);
+    let recorded = chain.head_activation.as_ref().or(graph.hints.head_activation.as_ref());
+    let (head_activation, how) = head_activation(recorded, classes, &mut notes);
     fact("head_activation", head_activation.to_string(), how);
     notes.extend(chain.rankings.iter().map(|node| {
         format!(
@@ -168,7 +169,7 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
         dense,
         dense_activation: chain.dense_activation,
         head_activation,
-        head_activation_recorded: chain.head_activation.is_some(),
+        head_activation_recorded: recorded.is_some(),
         stem: [stem, chain.stem.stride],
         rows,
         head,
@@ -180,8 +181,12 @@ pub fn recover(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<(Recovered,
 }
 
 /// Returns the head activation in the file, or the default for this number of logits, and its evidence.
-fn head_activation(chain: &Chain<'_>, classes: usize, notes: &mut Vec<String>) -> (HeadActivation, String) {
-    let (activation, how) = match &chain.head_activation {
+fn head_activation(
+    recorded: Option<&(HeadActivation, String)>,
+    classes: usize,
+    notes: &mut Vec<String>,
+) -> (HeadActivation, String) {
+    let (activation, how) = match recorded {
         Some((activation, place)) => (*activation, place.clone()),
         None => (
             HeadActivation::default_for(classes),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use mbvc_compiler::spec::{Padding, Preprocessing};
-use mbvc_runtime::Framing;
+use mbvc_runtime::{Framing, HeadActivation};
 
 use super::fact::Fact;
 use super::format::Format;
@@ -73,6 +73,8 @@ pub struct Hints {
     pub preprocessing: Option<(Preprocessing, bool)>,
     /// Resizing of pictures, and its evidence.
     pub framing: Option<(Framing, String)>,
+    /// Function from logits to scores, if no operation computes the scores, and its evidence.
+    pub head_activation: Option<(HeadActivation, String)>,
     /// Class names and their source.
     pub labels: Option<(Vec<String>, String)>,
     /// Further facts.

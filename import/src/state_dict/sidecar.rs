@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use mbvc_compiler::spec::{Activation, Padding, Preprocessing};
-use mbvc_runtime::{Filter, Fit, Framing};
+use mbvc_runtime::{Filter, Fit, Framing, HeadActivation};
 use serde_json::Value;
 
 use super::family::{Family, Sidecars};
@@ -31,6 +31,7 @@ pub struct Sidecar {
     pub resolution: Option<[usize; 2]>,
     preprocessing: Option<(Preprocessing, &'static str)>,
     framing: Option<(Framing, &'static str)>,
+    head_activation: Option<HeadActivation>,
     labels: Option<Vec<String>>,
     pub notes: Vec<String>,
 }
@@ -45,6 +46,7 @@ impl Sidecar {
             resolution: None,
             preprocessing: None,
             framing: None,
+            head_activation: None,
             labels: None,
             notes: Vec::new(),
         }
@@ -86,7 +88,7 @@ impl Sidecar {
         let architecture = config.and_then(|config| config["architecture"].as_str());
         match config {
             Some(config) if config["model_type"] == "mobilenet_v2" => found.transformers(config)?,
-            Some(config) if architecture.is_some_and(|name| name.starts_with("mobilenetv2")) => found.timm(config),
+            Some(config) if architecture.is_some_and(|name| name.starts_with("mobilenetv2")) => found.timm(config)?,
             // Of another framework.
             Some(_) => return Ok(found),
             None if preprocessor.is_some() => found.owner = Sidecars::Transformers,
@@ -114,36 +116,33 @@ impl Sidecar {
         if let Some((framing, name)) = self.framing {
             hints.framing = Some((framing, name.to_owned()));
         }
+        hints.head_activation = self.head_activation.map(|activation| (activation, CONFIG.to_owned()));
         hints.labels = self.labels.clone().map(|labels| (labels, CONFIG.to_owned()));
     }
 
     fn transformers(&mut self, config: &Value) -> Result<()> {
         self.owner = Sidecars::Transformers;
-        let unsupported = |key: &str, expected: &str| {
-            ImportError::new(ErrorKind::Unsupported, format!("`{key}` is {}", shorten(&config[key].to_string())))
-                .expected(expected)
-                .help("export the model to ONNX: `optimum-cli export onnx`, or torch.onnx.export")
-        };
-        let padding = |tf| if tf { Padding::Same } else { Padding::Symmetric };
-        self.padding = config["tf_padding"].as_bool().map(padding);
-        self.epsilon = config["layer_norm_eps"].as_f64().filter(|epsilon| epsilon.is_finite() && *epsilon >= 0.0);
-        self.activation = match config["hidden_act"].as_str() {
-            None => None,
-            Some("relu6") => Some(Activation::Relu6),
-            Some("relu") => Some(Activation::Relu),
-            Some(_) => return Err(unsupported("hidden_act", "relu6 or relu")),
-        };
+        let padding = |value: &Value| value.as_bool().map(|tf| if tf { Padding::Same } else { Padding::Symmetric });
+        self.padding = recorded(config, "tf_padding", "true or false", padding)?;
+        self.epsilon = recorded(config, "layer_norm_eps", "a number", epsilon)?;
+        self.activation = recorded(config, "hidden_act", "relu6 or relu", activation)?;
         // A smaller output stride dilates the last blocks.
-        if config["output_stride"].as_u64().is_some_and(|stride| stride != 32) {
-            return Err(unsupported("output_stride", "32, that of a classifier"));
-        }
+        recorded(config, "output_stride", "32, that of a classifier", |stride| (*stride == 32).then_some(()))?;
+        // As the pipeline for image classification does.
+        self.head_activation = match config["problem_type"].as_str() {
+            Some("multi_label_classification") => Some(HeadActivation::Sigmoid),
+            Some("regression") => Some(HeadActivation::None),
+            _ => None,
+        };
         self.resolution = size(&config["image_size"]);
         self.labels = self.valid_labels(by_index(&config["id2label"]));
         Ok(())
     }
 
-    fn timm(&mut self, config: &Value) {
+    fn timm(&mut self, config: &Value) -> Result<()> {
         self.owner = Sidecars::Timm;
+        self.arguments(&config["model_args"])?;
+        recorded(config, "global_pool", AVERAGE, is_average)?;
         // Older files have no nested configuration.
         let get = |key: &str| match &config["pretrained_cfg"][key] {
             Value::Null => &config[key],
@@ -172,6 +171,29 @@ impl Sidecar {
             Value::Array(names) => names.iter().map(|name| Some(name.as_str()?.to_owned())).collect(),
             names => by_index(names),
         });
+        Ok(())
+    }
+
+    /// Reads the arguments of timm's `create_model`.
+    ///
+    /// # Errors
+    /// If one changes what the network computes in an unsupported way.
+    fn arguments(&mut self, arguments: &Value) -> Result<()> {
+        let padding = |value: &Value| match value.as_str()? {
+            "" => Some(Padding::Symmetric),
+            "same" => Some(Padding::Same),
+            _ => None,
+        };
+        self.activation = recorded(arguments, "act_layer", "relu6 or relu", activation)?;
+        self.epsilon = recorded(arguments, "bn_eps", "a number", epsilon)?;
+        self.padding = recorded(arguments, "pad_type", "an empty text or same", padding)?;
+        recorded(arguments, "global_pool", AVERAGE, is_average)?;
+        let known = ["act_layer", "bn_eps", "pad_type", "global_pool"];
+        let names = arguments.as_object().into_iter().flat_map(|arguments| arguments.keys());
+        match names.map(String::as_str).find(|name| !known.contains(name) && !IN_THE_WEIGHTS.contains(name)) {
+            Some(name) => Err(unsupported(arguments, name)),
+            None => Ok(()),
+        }
     }
 
     fn preprocessor(&mut self, config: &Value) {
@@ -181,7 +203,15 @@ impl Sidecar {
             false => 1.0,
         };
         let norm = match does("do_normalize") {
-            true => colors(&config["image_mean"]).zip(deviations(&config["image_std"])),
+            true => {
+                let (mean, std) = (&config["image_mean"], &config["image_std"]);
+                let read = colors(mean).zip(deviations(std));
+                if read.is_none() && !(mean.is_null() && std.is_null()) {
+                    self.notes
+                        .push(format!("`image_mean` and `image_std` of {PREPROCESSOR} are ignored: expected numbers"));
+                }
+                read
+            }
             false => Some(([0.0; 3], [1.0; 3])),
         };
         if let Some((mean, std)) = norm {
@@ -206,6 +236,11 @@ impl Sidecar {
             (None, None) => size(resized).map(|_| Fit::Squash),
             (None, Some(_)) => None,
         };
+        if !does("do_resize") {
+            self.notes.push(format!(
+                "`do_resize` of {PREPROCESSOR} is false, but pictures are resized; pass pictures of the size of the network to keep their pixels"
+            ));
+        }
         self.framing = fit.filter(|_| does("do_resize")).map(|fit| (Framing { fit, filter }, PREPROCESSOR));
         self.resolution = cropped.or(self.resolution);
     }
@@ -236,6 +271,56 @@ impl Sidecar {
         }
         Some(labels)
     }
+}
+
+/// Arguments of timm's `create_model` whose effect is in the weights, or that apply to training only.
+const IN_THE_WEIGHTS: [&str; 11] = [
+    "num_classes",
+    "in_chans",
+    "num_features",
+    "stem_size",
+    "fix_stem_head",
+    "channel_multiplier",
+    "drop_rate",
+    "drop_path_rate",
+    "bn_momentum",
+    "scriptable",
+    "exportable",
+];
+
+const AVERAGE: &str = "avg";
+
+/// Accepts the names of timm's average pool.
+fn is_average(value: &Value) -> Option<()> {
+    matches!(value.as_str()?, "avg" | "fast" | "fastavg").then_some(())
+}
+
+fn activation(value: &Value) -> Option<Activation> {
+    match value.as_str()? {
+        "relu6" => Some(Activation::Relu6),
+        "relu" => Some(Activation::Relu),
+        _ => None,
+    }
+}
+
+fn epsilon(value: &Value) -> Option<f64> {
+    value.as_f64().filter(|epsilon| epsilon.is_finite() && *epsilon >= 0.0)
+}
+
+/// Reads a key that changes what the network computes; `None` if it is absent.
+///
+/// # Errors
+/// If it has a value that `read` does not know.
+fn recorded<T>(config: &Value, key: &str, expected: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>> {
+    match &config[key] {
+        Value::Null => Ok(None),
+        value => read(value).map(Some).ok_or_else(|| unsupported(config, key).expected(expected)),
+    }
+}
+
+fn unsupported(config: &Value, key: &str) -> Box<ImportError> {
+    ImportError::new(ErrorKind::Unsupported, format!("`{key}` is {}", shorten(&config[key].to_string())))
+        .help("export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`")
 }
 
 /// The JSON of a file, `None` if it does not exist, or the reason why it cannot be read.
@@ -280,9 +365,10 @@ fn numbers<const N: usize>(value: &Value) -> Option<[f64; N]> {
     values?.try_into().ok()
 }
 
-/// Reads a number for red, green and blue, or one number for all.
+/// Reads a number for red, green and blue, or one number for all, in a list or not.
 fn colors(value: &Value) -> Option<[f64; 3]> {
-    numbers::<3>(value).or_else(|| numbers::<1>(value).map(|[all]| [all; 3]))
+    let one = || value.as_f64().or_else(|| numbers::<1>(value).map(|[all]| all));
+    numbers::<3>(value).or_else(|| one().map(|all| [all; 3]))
 }
 
 fn deviations(value: &Value) -> Option<[f64; 3]> {
@@ -359,10 +445,44 @@ mod tests {
 
     #[test]
     fn rejects_features_outside_the_family() {
-        for (key, value) in [("hidden_act", json!("gelu")), ("output_stride", json!(8))] {
+        let values = [
+            ("hidden_act", json!("gelu")),
+            ("hidden_act", json!(1)),
+            ("output_stride", json!(8)),
+            ("layer_norm_eps", json!("1e-3")),
+        ];
+        for (key, value) in values {
             let config = json!({"model_type": "mobilenet_v2", key: value});
             let error = Sidecar::parse(Some(&config), None).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
         }
+        let arguments = [("act_layer", json!("silu")), ("global_pool", json!("max")), ("se_layer", json!("se"))];
+        for (key, value) in arguments {
+            let config = json!({"architecture": "mobilenetv2_100", "model_args": {key: value}});
+            let error = Sidecar::parse(Some(&config), None).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+        let config = json!({"architecture": "mobilenetv2_100", "global_pool": "max"});
+        assert!(Sidecar::parse(Some(&config), None).is_err());
+    }
+
+    #[test]
+    fn arguments_of_timm_are_conventions() {
+        let arguments =
+            json!({"act_layer": "relu", "bn_eps": 0.01, "pad_type": "same", "num_classes": 10, "drop_rate": 0.2});
+        let config = json!({"architecture": "mobilenetv2_100", "global_pool": "avg", "model_args": arguments});
+        let found = Sidecar::parse(Some(&config), None).unwrap();
+        assert_eq!((found.activation, found.epsilon), (Some(Activation::Relu), Some(0.01)));
+        assert_eq!(found.padding, Some(Padding::Same));
+    }
+
+    #[test]
+    fn transformers_files_have_scalars_and_a_problem_type() {
+        let config = json!({"model_type": "mobilenet_v2", "problem_type": "multi_label_classification"});
+        let preprocessor = json!({"image_mean": 0.0, "image_std": 1.0, "do_resize": false});
+        let found = Sidecar::parse(Some(&config), Some(&preprocessor)).unwrap();
+        assert_eq!(found.head_activation, Some(HeadActivation::Sigmoid));
+        assert_eq!(found.preprocessing, Some((Preprocessing::from_range(0.0, 1.0), PREPROCESSOR)));
+        assert!(found.notes.iter().any(|note| note.contains("do_resize")), "{:?}", found.notes);
     }
 }
