@@ -57,7 +57,7 @@ pub fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Opti
         (files, _) => Sidecar::of(files),
     };
     let weights = |dict: &StateDict<'_>, variant: &str| {
-        import(&state_dict::read(dict, format, variant, &sidecar()?, options.spec, most)?)
+        import(&state_dict::read(dict, format, variant, &sidecar(), options.spec, most)?)
     };
     let mut beside = match (options.beside, path) {
         ([], Some(path)) => Some(Beside::new(Source::Folder(path))),
@@ -80,7 +80,7 @@ pub fn read_from(bytes: &[u8], name: &str, options: &ReadOptions<'_>, path: Opti
         }),
         Format::PyTorch => torch::read(bytes).and_then(|content| match content {
             Content::Weights(dict, variant) => weights(&dict, variant),
-            Content::Script(script) => import(&script.graph(&sidecar()?, most)?),
+            Content::Script(script) => import(&script.graph(&sidecar(), most)?),
         }),
         Format::SafeTensors => state_dict::safetensors::read(bytes).and_then(|dict| weights(&dict, "")),
         Format::Container => {

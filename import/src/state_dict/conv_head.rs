@@ -13,7 +13,8 @@ use crate::text::shorten;
 
 const EXPORT: &str = "export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`";
 
-/// Checks that `leaves` have the average pool before the first activation after a 1x1 convolution. `scores` are all softmax
+/// Checks that the last convolution of the network is before the pool, and that `leaves` have the pool before the first
+/// activation after a 1x1 convolution. `scores` are all softmax
 /// and sigmoid modules of the file.
 ///
 /// # Errors
@@ -81,6 +82,7 @@ mod tests {
 
     use super::*;
     use crate::source::DType;
+    use crate::state_dict::family::FAMILIES;
     use crate::state_dict::layers::{Named, found_for_tests};
     use crate::state_dict::{Module, Stored};
 
@@ -101,6 +103,25 @@ mod tests {
         let leaves: Vec<Leaf> = modules.iter().map(leaf).collect();
         let scores: Vec<_> = scores.iter().map(|name| ((*name).to_owned(), HeadActivation::Softmax)).collect();
         check(&dict, &found_for_tests(head, dense), &leaves, &scores)
+    }
+
+    #[test]
+    fn the_last_convolution_has_a_batch_normalization_if_the_stem_has_one() {
+        let timm = FAMILIES.iter().find(|family| family.sidecars == Sidecars::Timm).unwrap();
+        let named = |conv: &str, norm: &str| Named { conv: conv.into(), norm: norm.into() };
+        let layers = Layers {
+            family: timm,
+            stem: named("conv_stem", "bn1"),
+            ..found_for_tests(named("conv_head", "bn2"), Vec::new())
+        };
+        let checked = |norms: &[&str]| {
+            let weight = || Ok(Stored::whole(DType::F32, vec![1], &[]));
+            let tensors = norms.iter().map(|norm| (format!("{norm}.running_var"), weight())).collect();
+            check_last(&StateDict { tensors, modules: Default::default() }, &layers)
+        };
+        assert!(checked(&["bn1", "bn2"]).is_ok() && checked(&[]).is_ok());
+        let error = checked(&["bn1"]).unwrap_err().to_string();
+        assert!(error.contains("module 'conv_head'") && error.contains("MobileNetV3"), "{error}");
     }
 
     #[test]

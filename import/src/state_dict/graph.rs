@@ -15,7 +15,7 @@ use super::kind::Kind;
 use super::layers::{Layers, Named, find};
 use super::modules;
 use super::parametrization;
-use super::sidecar::Sidecar;
+use super::sidecar::{CONFIG, Sidecar};
 use super::strides::{self, Strides};
 use crate::error::{ImportError, Result};
 use crate::source::{BatchNorm, Constant, Conv, Dense, Format, Kernel, Node, Op, Pads, Place, SourceGraph, Value};
@@ -67,11 +67,11 @@ pub fn read<'a>(
     let Built { nodes, used, attributes } = builder.network(&layers, &head, &strides)?;
     let ignored = account::check(dict, &used, &layers.prefix, &layers.copies)?;
     let mut how = vec![("blocks", format!("expansions and channels of the weights; strides: {}", strides.how))];
-    let by = match attributes {
-        true => "attributes of the modules".to_owned(),
-        false => conventions.how.clone(),
+    let [padding, epsilon] = match attributes {
+        true => ["attributes of the modules"; 2],
+        false => [&*conventions.padding_how, &conventions.epsilon_how],
     };
-    how.extend(["padding", "batch_norm_epsilon"].map(|key| (key, by.clone())));
+    how.extend([("padding", padding.to_owned()), ("batch_norm_epsilon", epsilon.to_owned())]);
     how.push(("activation", conventions.activation_how.clone()));
     let known = of_layers(&layers, dict, sidecar);
     let mut hints = known.hints;
@@ -82,6 +82,12 @@ pub fn read<'a>(
     let mut notes = layers.notes;
     notes.extend(modules.notes);
     notes.extend(known.notes);
+    if let Some(spec) = spec.filter(|spec| !attributes && spec.batch_norm_epsilon != conventions.epsilon) {
+        notes.push(format!(
+            "the batch_norm_epsilon of the spec, {}, is not used; the weights are folded with {} ({})",
+            spec.batch_norm_epsilon, conventions.epsilon, conventions.epsilon_how
+        ));
+    }
     if let Some(name) = parts.tensors.keys().find(|name| name.contains(".parametrizations.")) {
         notes.push(format!(
             "the file does not record the class of a parametrization: weight normalization is assumed at '{}'; compare with `mbvc verify`",
@@ -98,10 +104,10 @@ struct Conventions {
     padding: Padding,
     epsilon: f64,
     activation: Activation,
+    /// Evidence for padding, epsilon and activation.
+    padding_how: String,
+    epsilon_how: String,
     activation_how: String,
-    how: String,
-    /// Whether padding and activation are assumed, not recorded in the file.
-    is_assumed: bool,
 }
 
 impl Conventions {
@@ -111,30 +117,41 @@ impl Conventions {
             padding: family.padding,
             epsilon: family.epsilon,
             activation: family.activation,
-            activation_how: how.clone(),
-            how,
-            is_assumed: true,
+            padding_how: how.clone(),
+            epsilon_how: how.clone(),
+            activation_how: how,
         };
-        if sidecar.is_of(family) && (sidecar.padding, sidecar.epsilon, sidecar.activation) != (None, None, None) {
-            conventions.padding = sidecar.padding.unwrap_or(conventions.padding);
-            conventions.epsilon = sidecar.epsilon.unwrap_or(conventions.epsilon);
-            conventions.activation = sidecar.activation.unwrap_or(conventions.activation);
-            conventions.how = "config.json".into();
-            conventions.activation_how = "config.json".into();
-            conventions.is_assumed = false;
+        if sidecar.is_of(family) {
+            conventions.use_sidecar(sidecar)?;
         }
         Ok(conventions)
     }
 
-    /// Uses activation and padding of a spec where they would be assumed.
-    fn use_spec(&mut self, spec: &NetworkSpec) {
-        if !self.is_assumed {
-            return;
+    fn use_sidecar(&mut self, sidecar: &Sidecar) -> Result<()> {
+        if let Some(refusal) = &sidecar.refusal {
+            return Err(refusal.clone());
         }
-        self.padding = spec.padding;
-        if self.activation != spec.activation {
-            self.activation = spec.activation;
-            self.activation_how = "the spec; not recorded in the file".into();
+        if let Some(padding) = sidecar.padding {
+            (self.padding, self.padding_how) = (padding, CONFIG.to_owned());
+        }
+        if let Some(epsilon) = sidecar.epsilon {
+            (self.epsilon, self.epsilon_how) = (epsilon, CONFIG.to_owned());
+        }
+        if let Some(activation) = sidecar.activation {
+            (self.activation, self.activation_how) = (activation, CONFIG.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Uses activation and padding of a spec where they would be assumed. The epsilon of a spec is not used: with that of its
+    /// framework, which is its default, the weights of another one would be folded wrongly.
+    fn use_spec(&mut self, spec: &NetworkSpec) {
+        let how = "the spec; not recorded in the file";
+        if self.padding_how != CONFIG && self.padding != spec.padding {
+            (self.padding, self.padding_how) = (spec.padding, how.to_owned());
+        }
+        if self.activation_how != CONFIG && self.activation != spec.activation {
+            (self.activation, self.activation_how) = (spec.activation, how.to_owned());
         }
     }
 

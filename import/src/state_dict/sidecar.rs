@@ -15,7 +15,7 @@ use crate::options::ConfigFiles;
 use crate::source::Hints;
 use crate::text::shorten;
 
-const CONFIG: &str = "config.json";
+pub const CONFIG: &str = "config.json";
 const PREPROCESSOR: &str = "preprocessor_config.json";
 /// Size limit; a file with 21 841 labels has 2 MB.
 const MAX_BYTES: u64 = 1 << 22;
@@ -34,6 +34,8 @@ pub struct Sidecar {
     head_activation: Option<HeadActivation>,
     labels: Option<Vec<String>>,
     pub notes: Vec<String>,
+    /// Why a network with the recorded conventions is not of the family.
+    pub refusal: Option<Box<ImportError>>,
 }
 
 impl Sidecar {
@@ -49,27 +51,25 @@ impl Sidecar {
             head_activation: None,
             labels: None,
             notes: Vec::new(),
+            refusal: None,
         }
     }
 
     /// Reads the files in the folder of `weights`, if they exist.
-    ///
-    /// # Errors
-    /// If they describe a network that is not of the family.
-    pub fn in_folder_of(weights: &Path) -> Result<Self> {
+    pub fn in_folder_of(weights: &Path) -> Self {
         let folder = weights.parent().unwrap_or(Path::new(""));
         let [config, preprocessor] = [CONFIG, PREPROCESSOR].map(|name| read(&folder.join(name)));
-        Self::readable(config, preprocessor).map_err(|error| error.file(&folder.join(CONFIG).display().to_string()))
+        Self::readable(config, preprocessor)
     }
 
     /// Reads files in memory: see [`Sidecar::in_folder_of`].
-    pub fn of(files: ConfigFiles<'_>) -> Result<Self> {
+    pub fn of(files: ConfigFiles<'_>) -> Self {
         let [config, preprocessor] = [files.config, files.preprocessor].map(|file| file.map(parsed).transpose());
-        Self::readable(config, preprocessor).map_err(|error| error.at(CONFIG))
+        Self::readable(config, preprocessor)
     }
 
     /// Ignores unreadable files, with a note.
-    fn readable(config: Read, preprocessor: Read) -> Result<Self> {
+    fn readable(config: Read, preprocessor: Read) -> Self {
         let mut notes = Vec::new();
         let mut readable = |name: &str, read: Read| {
             read.unwrap_or_else(|problem| {
@@ -78,26 +78,26 @@ impl Sidecar {
             })
         };
         let (config, preprocessor) = (readable(CONFIG, config), readable(PREPROCESSOR, preprocessor));
-        let mut found = Self::parse(config.as_ref(), preprocessor.as_ref())?;
+        let mut found = Self::parse(config.as_ref(), preprocessor.as_ref());
         found.notes.splice(0..0, notes);
-        Ok(found)
+        found
     }
 
-    fn parse(config: Option<&Value>, preprocessor: Option<&Value>) -> Result<Self> {
+    fn parse(config: Option<&Value>, preprocessor: Option<&Value>) -> Self {
         let mut found = Self::none();
         let architecture = config.and_then(|config| config["architecture"].as_str());
         match config {
-            Some(config) if config["model_type"] == "mobilenet_v2" => found.transformers(config)?,
-            Some(config) if architecture.is_some_and(|name| name.starts_with("mobilenetv2")) => found.timm(config)?,
+            Some(config) if config["model_type"] == "mobilenet_v2" => found.transformers(config),
+            Some(config) if architecture.is_some_and(|name| name.starts_with("mobilenetv2")) => found.timm(config),
             // Of another framework.
-            Some(_) => return Ok(found),
+            Some(_) => return found,
             None if preprocessor.is_some() => found.owner = Sidecars::Transformers,
-            None => return Ok(found),
+            None => return found,
         }
         if let (Sidecars::Transformers, Some(preprocessor)) = (found.owner, preprocessor) {
             found.preprocessor(preprocessor);
         }
-        Ok(found)
+        found
     }
 
     /// Whether the files belong to `family`.
@@ -120,29 +120,37 @@ impl Sidecar {
         hints.labels = self.labels.clone().map(|labels| (labels, CONFIG.to_owned()));
     }
 
-    fn transformers(&mut self, config: &Value) -> Result<()> {
+    fn transformers(&mut self, config: &Value) {
         self.owner = Sidecars::Transformers;
-        let padding = |value: &Value| value.as_bool().map(|tf| if tf { Padding::Same } else { Padding::Symmetric });
-        self.padding = recorded(config, "tf_padding", "true or false", padding)?;
-        self.epsilon = recorded(config, "layer_norm_eps", "a number", epsilon)?;
-        self.activation = recorded(config, "hidden_act", "relu6 or relu", activation)?;
-        // A smaller output stride dilates the last blocks.
-        recorded(config, "output_stride", "32, that of a classifier", |stride| (*stride == 32).then_some(()))?;
-        // As the pipeline for image classification does.
+        self.resolution = size(&config["image_size"]);
+        self.labels = self.valid_labels(by_index(&config["id2label"]));
+        // As in the pipeline for image classification. The outputs of a regression are not scores of classes.
         self.head_activation = match config["problem_type"].as_str() {
             Some("multi_label_classification") => Some(HeadActivation::Sigmoid),
             Some("regression") => Some(HeadActivation::None),
             _ => None,
         };
-        self.resolution = size(&config["image_size"]);
-        self.labels = self.valid_labels(by_index(&config["id2label"]));
+        self.refusal = self.configuration(config).err();
+    }
+
+    /// Reads the conventions of transformers' configuration.
+    ///
+    /// # Errors
+    /// If one is unsupported.
+    fn configuration(&mut self, config: &Value) -> Result<()> {
+        let padding = |value: &Value| value.as_bool().map(|tf| if tf { Padding::Same } else { Padding::Symmetric });
+        self.padding = recorded(config, "tf_padding", "true or false", padding)?;
+        self.epsilon = recorded(config, "layer_norm_eps", EPSILON, epsilon)?;
+        self.activation = recorded(config, "hidden_act", "relu6 or relu", activation)?;
+        // A smaller output stride dilates the last blocks.
+        recorded(config, "output_stride", "32, that of a classifier", |stride| (*stride == 32).then_some(()))?;
         Ok(())
     }
 
-    fn timm(&mut self, config: &Value) -> Result<()> {
+    fn timm(&mut self, config: &Value) {
         self.owner = Sidecars::Timm;
-        self.arguments(&config["model_args"])?;
-        recorded(config, "global_pool", AVERAGE, is_average)?;
+        let pool = recorded(config, "global_pool", AVERAGE, is_average);
+        self.refusal = self.arguments(&config["model_args"]).and(pool).err();
         // Older files have no nested configuration.
         let get = |key: &str| match &config["pretrained_cfg"][key] {
             Value::Null => &config[key],
@@ -171,7 +179,6 @@ impl Sidecar {
             Value::Array(names) => names.iter().map(|name| Some(name.as_str()?.to_owned())).collect(),
             names => by_index(names),
         });
-        Ok(())
     }
 
     /// Reads the arguments of timm's `create_model`.
@@ -185,12 +192,13 @@ impl Sidecar {
             _ => None,
         };
         self.activation = recorded(arguments, "act_layer", "relu6 or relu", activation)?;
-        self.epsilon = recorded(arguments, "bn_eps", "a number", epsilon)?;
-        self.padding = recorded(arguments, "pad_type", "an empty text or same", padding)?;
+        self.epsilon = recorded(arguments, "bn_eps", EPSILON, epsilon)?;
+        self.padding = recorded(arguments, "pad_type", "an empty string or `same`", padding)?;
         recorded(arguments, "global_pool", AVERAGE, is_average)?;
         let known = ["act_layer", "bn_eps", "pad_type", "global_pool"];
-        let names = arguments.as_object().into_iter().flat_map(|arguments| arguments.keys());
-        match names.map(String::as_str).find(|name| !known.contains(name) && !IN_THE_WEIGHTS.contains(name)) {
+        let given = arguments.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        match given.map(|(name, _)| name.as_str()).find(|name| !known.contains(name) && !IN_THE_WEIGHTS.contains(name))
+        {
             Some(name) => Err(unsupported(arguments, name)),
             None => Ok(()),
         }
@@ -208,7 +216,7 @@ impl Sidecar {
                 let read = colors(mean).zip(deviations(std));
                 if read.is_none() && !(mean.is_null() && std.is_null()) {
                     self.notes
-                        .push(format!("`image_mean` and `image_std` of {PREPROCESSOR} are ignored: expected numbers"));
+                        .push(format!("`image_mean` and `image_std` of {PREPROCESSOR} are ignored: expected one or three numbers each, with deviations above 0"));
                 }
                 read
             }
@@ -238,10 +246,12 @@ impl Sidecar {
         };
         if !does("do_resize") {
             self.notes.push(format!(
-                "`do_resize` of {PREPROCESSOR} is false, but pictures are resized; pass pictures of the size of the network to keep their pixels"
+                "`do_resize` is false in {PREPROCESSOR}, but mbvc resizes every picture; pass pictures of the network's size to avoid this"
             ));
         }
-        self.framing = fit.filter(|_| does("do_resize")).map(|fit| (Framing { fit, filter }, PREPROCESSOR));
+        // Squashing keeps a picture of the size of the network.
+        let fit = if does("do_resize") { fit } else { Some(Fit::Squash) };
+        self.framing = fit.map(|fit| (Framing { fit, filter }, PREPROCESSOR));
         self.resolution = cropped.or(self.resolution);
     }
 
@@ -289,6 +299,7 @@ const IN_THE_WEIGHTS: [&str; 11] = [
 ];
 
 const AVERAGE: &str = "avg";
+const EPSILON: &str = "a number of at least 0";
 
 /// Accepts the names of timm's average pool.
 fn is_average(value: &Value) -> Option<()> {
@@ -319,7 +330,9 @@ fn recorded<T>(config: &Value, key: &str, expected: &str, read: impl Fn(&Value) 
 }
 
 fn unsupported(config: &Value, key: &str) -> Box<ImportError> {
-    ImportError::new(ErrorKind::Unsupported, format!("`{key}` is {}", shorten(&config[key].to_string())))
+    let value = shorten(&config[key].to_string());
+    ImportError::new(ErrorKind::Unsupported, format!("unsupported value of `{key}`: {value}"))
+        .at(CONFIG)
         .help("export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`")
 }
 
@@ -403,7 +416,7 @@ mod tests {
             "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "rescale_factor": 0.00392156862745098,
             "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 192}, "resample": 2,
         });
-        let found = Sidecar::parse(Some(&config), Some(&preprocessor)).unwrap();
+        let found = Sidecar::parse(Some(&config), Some(&preprocessor));
         assert_eq!(found.padding, Some(Padding::Symmetric));
         assert_eq!((found.epsilon, found.activation), (Some(1e-4), Some(Activation::Relu)));
         assert_eq!(found.resolution, Some([224, 192]));
@@ -421,7 +434,7 @@ mod tests {
                 "interpolation": "bicubic", "crop_pct": 0.875,
             },
         });
-        let found = Sidecar::parse(Some(&config), None).unwrap();
+        let found = Sidecar::parse(Some(&config), None);
         assert_eq!(found.resolution, Some([192, 160]));
         let expected = Preprocessing::from_mean_and_std([0.1, 0.2, 0.3], [1.0, 0.5, 0.25]);
         assert_eq!(found.preprocessing, Some((expected, CONFIG)));
@@ -438,7 +451,7 @@ mod tests {
             json!({"model_type": "mobilenet_v2", "id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "image_size": -1}),
             json!({"architecture": "mobilenetv2_100", "pretrained_cfg": {"mean": [1], "std": [0, 0, 0], "input_size": "x"}}),
         ] {
-            let found = Sidecar::parse(Some(&config), None).unwrap();
+            let found = Sidecar::parse(Some(&config), None);
             assert_eq!((found.labels, found.resolution, found.preprocessing), (None, None, None), "{config}");
         }
     }
@@ -453,17 +466,17 @@ mod tests {
         ];
         for (key, value) in values {
             let config = json!({"model_type": "mobilenet_v2", key: value});
-            let error = Sidecar::parse(Some(&config), None).unwrap_err().to_string();
+            let error = Sidecar::parse(Some(&config), None).refusal.unwrap().to_string();
             assert!(error.contains(key), "{error}");
         }
         let arguments = [("act_layer", json!("silu")), ("global_pool", json!("max")), ("se_layer", json!("se"))];
         for (key, value) in arguments {
             let config = json!({"architecture": "mobilenetv2_100", "model_args": {key: value}});
-            let error = Sidecar::parse(Some(&config), None).unwrap_err().to_string();
+            let error = Sidecar::parse(Some(&config), None).refusal.unwrap().to_string();
             assert!(error.contains(key), "{error}");
         }
         let config = json!({"architecture": "mobilenetv2_100", "global_pool": "max"});
-        assert!(Sidecar::parse(Some(&config), None).is_err());
+        assert!(Sidecar::parse(Some(&config), None).refusal.is_some());
     }
 
     #[test]
@@ -471,7 +484,7 @@ mod tests {
         let arguments =
             json!({"act_layer": "relu", "bn_eps": 0.01, "pad_type": "same", "num_classes": 10, "drop_rate": 0.2});
         let config = json!({"architecture": "mobilenetv2_100", "global_pool": "avg", "model_args": arguments});
-        let found = Sidecar::parse(Some(&config), None).unwrap();
+        let found = Sidecar::parse(Some(&config), None);
         assert_eq!((found.activation, found.epsilon), (Some(Activation::Relu), Some(0.01)));
         assert_eq!(found.padding, Some(Padding::Same));
     }
@@ -480,9 +493,17 @@ mod tests {
     fn transformers_files_have_scalars_and_a_problem_type() {
         let config = json!({"model_type": "mobilenet_v2", "problem_type": "multi_label_classification"});
         let preprocessor = json!({"image_mean": 0.0, "image_std": 1.0, "do_resize": false});
-        let found = Sidecar::parse(Some(&config), Some(&preprocessor)).unwrap();
+        let found = Sidecar::parse(Some(&config), Some(&preprocessor));
         assert_eq!(found.head_activation, Some(HeadActivation::Sigmoid));
         assert_eq!(found.preprocessing, Some((Preprocessing::from_range(0.0, 1.0), PREPROCESSOR)));
+        assert_eq!(found.framing.unwrap().0.to_string(), "squash bilinear");
         assert!(found.notes.iter().any(|note| note.contains("do_resize")), "{:?}", found.notes);
+        let preprocessor = json!({"image_mean": 0.5, "image_std": 0});
+        let found = Sidecar::parse(
+            Some(&json!({"model_type": "mobilenet_v2", "problem_type": "regression"})),
+            Some(&preprocessor),
+        );
+        assert_eq!((found.head_activation, found.preprocessing), (Some(HeadActivation::None), None));
+        assert!(found.notes.iter().any(|note| note.contains("image_std")), "{:?}", found.notes);
     }
 }

@@ -61,7 +61,7 @@ fn add(dict: &mut StateDict<'_>, name: &str, class: &str) {
 }
 
 fn graph<'a>(dict: &StateDict<'a>) -> Result<SourceGraph<'a>, Box<crate::error::ImportError>> {
-    let sidecar = Sidecar::of(ConfigFiles { config: None, preprocessor: None })?;
+    let sidecar = Sidecar::of(ConfigFiles { config: None, preprocessor: None });
     let text = "resolution: 32\nclasses: 3\nstem: { channels: 8, stride: 2 }\nblocks:\n  - { t: 1, c: 8, n: 1, s: 1 }\nhead: { channels: 8 }\n";
     let source = mbvc_compiler::diagnostic::SourceFile::new("s.yaml", text);
     let spec = mbvc_compiler::spec::parse(&source).unwrap_or_else(|error| panic!("{error}"));

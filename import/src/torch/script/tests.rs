@@ -23,7 +23,7 @@ fn graph(others: &str, lines: &[&str]) -> Result<SourceGraph<'static>> {
     let header = "class Net(Module):\n  w : Tensor\n  def forward(self: __torch__.Net,\n    x: Tensor) -> Tensor:\n";
     program.add("__torch__.py", &format!("{header}{body}{others}"));
     let data = Part { pickled, storages: &get };
-    let sidecar = Sidecar::of(crate::options::ConfigFiles { config: None, preprocessor: None })?;
+    let sidecar = Sidecar::of(crate::options::ConfigFiles { config: None, preprocessor: None });
     read(&program, &data, None, &dict, &places, &sidecar, 1 << 20)
 }
 
