@@ -44,14 +44,14 @@ fn draft(path: &Path, content: &[u8], executable: bool, force: bool) -> Result<N
 /// Returns an error for a spec, which users may confuse with the other inputs of a command.
 ///
 /// # Errors
-/// If the file is named as a spec. The message says what is `expected` instead.
+/// If the file has the extension .yaml or .yml. The message says what is `expected` instead.
 pub fn reject_spec(path: &Path, expected: &str) -> Result {
     if path.extension().is_none_or(|end| end != "yaml" && end != "yml") || !path.is_file() {
         return Ok(());
     }
     let shown = path.display();
     Err(CliError::new(format!("{shown} is a spec, expected {expected}"))
-        .help(format!("`mbvc check {shown}` checks it; --spec names the spec of a network")))
+        .help(format!("`mbvc check {shown}` checks it; pass the spec of a network with --spec FILE")))
 }
 
 fn rename(written: NamedTempFile, path: &Path) -> Result {

@@ -266,17 +266,31 @@ fn import_writes_weights_and_spec_into_the_current_folder() {
     assert!(output.status.success() && said.contains("kept.yaml already exists and was kept"), "{said}");
     assert_eq!(std::fs::read_to_string(&kept).unwrap(), edited);
     std::fs::remove_file(folder.path().join("kept.safetensors")).unwrap();
-    for other in ["mine", include_str!("../../specs/tiny.yaml")] {
+    let others = [
+        ("mine", "kept.yaml already exists and cannot be used"),
+        (include_str!("../../specs/tiny.yaml"), "the model does not fit the existing spec kept.yaml:"),
+    ];
+    for (other, expected) in others {
         std::fs::write(&kept, other).unwrap();
         let (_, refused) = bad(folder.path(), &import, 1);
-        assert!(refused.contains("kept.yaml already exists and does not fit the model"), "{refused}");
+        assert!(refused.contains(expected), "{refused}");
         assert!(!folder.path().join("kept.safetensors").exists());
     }
     good(&[&import[..], &["--force"]].concat());
     assert!(std::fs::read_to_string(&kept).unwrap() != include_str!("../../specs/tiny.yaml"));
     good(&["check", "kept.yaml"]);
-    let (_, refused) = bad(folder.path(), &["import", "net.onnx", "--output", "given.yaml"], 1);
-    assert!(refused.contains("given.yaml already exists"), "{refused}");
+    for more in [&[][..], &["--force"], &["--write-spec", "given.yaml"]] {
+        let import = [&["import", "net.onnx", "--output", "given.yaml"], more].concat();
+        let (_, refused) = bad(folder.path(), &import, 1);
+        assert!(refused.contains("the weights and the spec have the same path, given.yaml"), "{refused}");
+    }
+    // A spec is neither a model nor weights, and a model is not compared with a spec.
+    let (_, refused) = bad(folder.path(), &["import", "net.yaml"], 1);
+    assert!(refused.contains("net.yaml is a spec, expected a model"), "{refused}");
+    let (_, refused) = bad(folder.path(), &["inspect", "net.onnx", "--spec", "net.yaml"], 1);
+    assert!(refused.contains("net.onnx is a model") && refused.contains("mbvc import net.onnx --spec"), "{refused}");
+    let (_, refused) = bad(folder.path(), &["inspect", "net.safetensors", "--width", "0.5"], 1);
+    assert!(refused.contains("do not fit"), "{refused}");
     let (_, refused) = bad(folder.path(), &["import", "net.onnx", "--output", "absent/w.safetensors"], 1);
     assert!(refused.contains("its folder does not exist"), "{refused}");
 

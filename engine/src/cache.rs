@@ -3,6 +3,7 @@
 //! Each compiled file has a checksum file, because loading a truncated or damaged library could crash the process.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use mbvc_runtime::sources::SOURCES;
@@ -47,8 +48,15 @@ impl Cache {
     /// # Errors
     /// If it cannot be created.
     pub(crate) fn work(&self) -> Result<Folder> {
-        std::fs::create_dir_all(&self.folder).map_err(|cause| Error::io("create", &self.folder, &cause))?;
-        Folder::new(&self.folder, ".building-").map_err(|cause| Error::io("write into", &self.folder, &cause))
+        let failed = |verb: &str, cause: &std::io::Error| {
+            let error = Error::io(verb, &self.folder, cause);
+            match cause.kind() {
+                ErrorKind::PermissionDenied => error.help("set MBVC_CACHE=FOLDER to compile in another folder"),
+                _ => error,
+            }
+        };
+        std::fs::create_dir_all(&self.folder).map_err(|cause| failed("create", &cause))?;
+        Folder::new(&self.folder, ".building-").map_err(|cause| failed("write into", &cause))
     }
 
     /// Returns the folder of shared packed weights, which may not exist.

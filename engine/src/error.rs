@@ -61,9 +61,7 @@ impl Error {
         match cause.kind() {
             ErrorKind::StorageFull => error(&"the disk is full")
                 .help("free space on this disk, or set MBVC_CACHE=FOLDER to compile on another one"),
-            ErrorKind::PermissionDenied => {
-                error(&"permission denied").help("set MBVC_CACHE=FOLDER to compile in another folder")
-            }
+            ErrorKind::PermissionDenied => error(&"permission denied"),
             _ => error(cause),
         }
     }

@@ -40,7 +40,7 @@ impl<'a> Archive<'a> {
                 ImportError::unsupported("the archive has too many members").expected(format!("at most {MAX_MEMBERS}"))
             );
         }
-        // Detection of data before the archive takes the directory of some PyTorch files for such data.
+        // The detection of data before the archive misreads the directory of some PyTorch files.
         let config = Config { archive_offset: ArchiveOffset::Known(0) };
         let zip = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(|error| {
             ImportError::malformed(format!("invalid zip archive: {error}")).help("the file may be truncated")
@@ -114,7 +114,7 @@ mod tests {
         writer.finish().unwrap().into_inner()
     }
 
-    /// PyTorch writes the records of large archives in all. They have 76 bytes, as a directory entry of a name with 30.
+    /// PyTorch writes zip64 records in every archive. They take 76 bytes, as many as a directory entry whose name has 30.
     #[test]
     fn names_of_any_length_are_read_with_the_records_of_large_archives() {
         for length in 1..=64 {

@@ -67,7 +67,9 @@ impl Container {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         let damaged = |error: SafeTensorError| {
             let problem = match error {
-                SafeTensorError::MetadataIncompleteBuffer => "its size is not that of the tensors in its header".into(),
+                SafeTensorError::MetadataIncompleteBuffer => {
+                    "the size of the file does not match the tensors in its header".into()
+                }
                 other => other.to_string(),
             };
             ImportError::malformed(format!("invalid safetensors file: {problem}"))

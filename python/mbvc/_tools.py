@@ -118,8 +118,19 @@ def _run(command: str, arguments: list[str], folder: str) -> tuple[int, dict[str
 
 
 def _error(printed: str) -> tuple[str, list[str]]:
-    """Returns the errors and the remedies in what the command printed; without labels, all of it is the error."""
+    """Returns the errors and the remedies in what the command printed.
+
+    The errors of a spec, `error[CODE]: ...`, are kept as they are, with their lines of the spec.
+    """
+    if re.search(r"^error\[", printed, flags=re.MULTILINE):
+        return printed.strip(), []
     before, *labeled = re.split(r"^ *(error|help|warning|note): ", printed, flags=re.MULTILINE)
-    texts = [(label, text.strip()) for label, text in zip(labeled[::2], labeled[1::2])]
-    errors = [text for label, text in texts if label == "error"]
-    return "\n".join(errors) or before.strip(), [text for label, text in texts if label == "help"]
+    errors: list[str] = []
+    remedies: list[str] = []
+    for label, text in zip(labeled[::2], labeled[1::2]):
+        text = re.sub(r"\n {6,7}", "\n", text.strip())
+        if label == "error":
+            errors.append(text)
+        elif label == "help" and errors:
+            remedies.append(text)
+    return "\n".join(errors) or before.strip(), remedies

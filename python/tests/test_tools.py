@@ -3,6 +3,7 @@
 import pytest
 
 import mbvc
+from mbvc._tools import _error
 
 
 def test_quantize(model, photographs, tmp_path):
@@ -29,3 +30,11 @@ def test_verify(int8, int8_tflite, model, photographs):
     with pytest.raises(mbvc.CommandError) as raised:
         mbvc.verify(model, int8_tflite, photographs[:1])
     assert "help:" not in raised.value.message and raised.value.help
+
+
+def test_printed_errors():
+    printed = "warning: slow\n help: be patient\nerror: no such file\n       x.png\n help: one\n       more\n help: two\n"
+    assert _error(printed) == ("no such file\nx.png", ["one\nmore", "two"])
+    assert _error("Killed\n") == ("Killed", [])
+    spec = "error[isa]: no f32 kernels\n --> net.yaml:3:6\n  = help: remove it\n\nerror: 2 errors in net.yaml"
+    assert _error(spec) == (spec, [])

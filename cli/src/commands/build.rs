@@ -276,12 +276,17 @@ fn show(report: &Report<'_>, built: &Built) {
         outln!("  {ACCENT}npx serve {folder}{ACCENT:#}, then open demo.html");
         return;
     }
-    if report.kind == Kind::Embedded.name() && report.weights_bytes > EMBEDDED_FLASH_BYTES {
+    let packed = report.files.iter().find(|file| file.path.ends_with(".packed")).map_or(0, |file| file.bytes);
+    if report.kind == Kind::Embedded.name() && packed > EMBEDDED_FLASH_BYTES {
         ui::warning(&format!(
-            "the weights do not fit the {} of flash of the emulated board",
+            "the packed weights ({}) exceed the {} of flash of the emulated board",
+            Bytes(packed),
             Bytes(EMBEDDED_FLASH_BYTES)
         ));
-        ui::help("for a board with more, set FLASH in memory.x; int8 weights (`mbvc quantize`) take a quarter");
+        if *precision == "f32" || *precision == "bf16" {
+            ui::help("quantize the weights to int8 (`mbvc quantize`), which need a quarter of the flash");
+        }
+        ui::help("for a board with more flash, set FLASH in memory.x");
         return;
     }
     if report.kind == Kind::Embedded.name() {

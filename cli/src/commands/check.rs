@@ -24,7 +24,7 @@ use crate::{name, ui};
     "mbvc check network.yaml",
     "mbvc check specs/*.yaml --json",
     "mbvc check network.yaml --width 0.5 --resolution 160",
-    "mbvc check network.yaml --precision int8 --isa dsp --layers  cost on a microcontroller",
+    "mbvc check network.yaml --precision int8 --isa dsp --layers  predicted cost on a Cortex-M",
 ))]
 pub struct Args {
     /// Specs to check

@@ -19,9 +19,9 @@ use crate::{engine, files, name, ui};
 ///
 /// Quantized models (TFLite with int8 or uint8; ONNX in QDQ or QOperator format) keep their integers or,
 /// with --dequantize, become float32. BatchNorm is folded in double precision. Width, classes, padding and other
-/// conventions are recovered from the file. The output is a safetensors file that is independent of fusion level,
-/// instruction set and, unless the padding of the model depends on its size, resolution. Anything the model does not record defaults to the convention of its framework; the
-/// options under "Preprocessing" override it.
+/// conventions are recovered from the file. The output is a safetensors file. It does not depend on the fusion level or
+/// the instruction set, nor on the resolution unless the padding of the model does. Anything the model does not record
+/// defaults to the convention of its framework; the options under "Preprocessing" override it.
 ///
 /// Keras: whole models (.keras, and .h5 of Keras 2 and 3), either MobileNetV2 itself or a model that has it as a layer
 /// before a pool and one or more Dense layers. Augmentation and dropout are skipped; arithmetic on the image becomes the
@@ -60,7 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE|imagenet|none")]
     labels: Option<PathBuf>,
     /// Function from logits to scores: softmax, log_softmax, sigmoid or none [default: the last activation of the model,
-    /// else sigmoid for a single logit and softmax for several]
+    /// or `problem_type` of transformers, else sigmoid for a single logit and softmax for several]
     #[arg(long, value_name = "ACTIVATION", value_parser = mbvc_import::head_activation)]
     head_activation: Option<HeadActivation>,
     /// Convert a quantized model to float32
@@ -172,9 +172,14 @@ impl Places {
             Path::new(name).with_extension("safetensors")
         });
         let mut spec = args.write_spec.clone().or_else(|| args.spec.is_none().then(|| output.with_extension("yaml")));
+        if spec.as_ref() == Some(&output) {
+            return Err(CliError::new(format!("the weights and the spec have the same path, {}", output.display()))
+                .help("name the weights W.safetensors, or pass --write-spec FILE"));
+        }
         // A spec that no option names may have been edited.
         let named = args.output.is_none() || args.write_spec.is_some();
-        let kept = spec.take_if(|spec| !named && !args.overwrite.force && spec.exists());
+        let is_there = |path: &Path| std::fs::metadata(path).is_ok_and(|about| about.len() > 0);
+        let kept = spec.take_if(|spec| !named && !args.overwrite.force && is_there(spec));
         let inputs = args.spec.iter().chain(&args.labels).chain([&args.model]).map(PathBuf::as_path);
         let inputs: Vec<&Path> = inputs.collect();
         let check = |path: &PathBuf| files::check_output(path, args.overwrite.force, &inputs);
@@ -250,14 +255,22 @@ pub fn run(args: &Args) -> Result {
 
 /// Checks that an existing spec, which is kept, fits the imported weights.
 fn check_kept(path: &Path, imported: &Imported) -> Result {
-    let misfit = |why: &dyn std::fmt::Display| {
-        CliError::new(format!("{} already exists and does not fit the model: {why}", path.display())).help(
-            "--write-spec FILE writes the spec of the model to another file, and --force replaces the existing one",
-        )
-    };
-    let kept = engine::source(Some(path), Overrides::none()).map_err(|error| misfit(&error))?;
+    const HELP: &str =
+        "--write-spec FILE writes the spec of the model to another file, and --force replaces the existing one";
+    let shown = path.display();
+    let kept = engine::source(Some(path), Overrides::none()).map_err(|error| {
+        CliError::new(format!("{shown} already exists and cannot be used: {error}"))
+            .help(format!("`mbvc check {shown}` lists its errors"))
+            .help(HELP)
+    })?;
     let mismatches = imported.mismatches(&kept.spec)?;
-    if mismatches.is_empty() { Ok(()) } else { Err(misfit(&Listing(&mismatches))) }
+    match mismatches.is_empty() {
+        true => Ok(()),
+        false => {
+            let listing = Listing(&mismatches);
+            Err(CliError::new(format!("the model does not fit the existing spec {shown}:{listing}")).help(HELP))
+        }
+    }
 }
 
 fn show(args: &Args, places: &Places, imported: &Imported) {

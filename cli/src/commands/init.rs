@@ -13,9 +13,9 @@ use crate::ui::{ACCENT, GOOD, outln};
 /// Write a commented spec to start from
 #[derive(clap::Args)]
 #[command(after_help = examples!(
-    "mbvc init                                               MobileNetV2 1.0 at 224x224, as in TensorFlow",
+    "mbvc init                                                MobileNetV2 at 224x224, as in TensorFlow",
     "mbvc init small.yaml --width 0.35 --resolution 96",
-    "mbvc init gray.yaml --input gray --classes 10           images of one channel",
+    "mbvc init gray.yaml --input gray --classes 10            images of one channel",
     "mbvc init torch.yaml --padding symmetric --classes 1000  as in torchvision",
 ))]
 pub struct Args {

@@ -96,12 +96,20 @@ impl Numerics {
 
 /// Packs the weights for this processor. `None` for models, and if no network is given and the weights do not fit the
 /// built-in one.
+///
+/// # Errors
+/// If the weights do not fit the given network, or a network is given for a model.
 fn numerics(args: &Args) -> Result<Option<Numerics>> {
     let Ok(weights) = Weights::open(&args.file) else {
         return match args.spec.is_default() {
             true => Ok(None),
-            false => Err(CliError::new("a model is not compared with a spec")
-                .help("import it with --spec FILE, which checks that the weights fit")),
+            false => {
+                let shown = args.file.display();
+                Err(CliError::new(format!(
+                    "{shown} is a model; --spec and overrides apply to weights and packed files"
+                ))
+                .help(format!("`mbvc import {shown} --spec FILE` checks that the model fits the spec")))
+            }
         };
     };
     let source = engine::source(args.spec.spec.as_deref(), args.spec.overrides_for(Some(&weights)))?;

@@ -29,7 +29,8 @@ use crate::{files, name, ui};
     "mbvc pack tiny.safetensors --spec tiny.yaml --isa portable -o tiny.packed",
     "                                  for a microcontroller; in its src/main.rs:",
     "                                  mobilenet_v2!(\"tiny.yaml\", weights = \"tiny.packed\");",
-    "mbvc pack weights.safetensors --isa avx2,neon -o model.packed  two files",
+    "mbvc pack weights.safetensors --isa avx2,neon -o model.packed",
+    "                                  writes model.avx2.packed and model.neon.packed",
     "mbvc pack weights.safetensors --isa avx512 --numerics fast -o zen4.packed",
 ))]
 pub struct Args {

@@ -163,10 +163,10 @@ fn check_isas(checker: &mut Checker<'_>, draft: &Draft) {
         let all = [Precision::F32, Precision::Bf16, Precision::Int8, Precision::Uint8];
         let with: Vec<&str> = all.iter().filter(|one| Isa::of(**one).contains(isa)).map(|one| one.word()).collect();
         let help = format!(
-            "remove it, or choose from {}; {} is for precision {}",
+            "remove it, or choose from {}; {} has kernels only for {}",
             names.join(", "),
             isa.name(),
-            with.join(" or ")
+            with.join(" and ")
         );
         checker.push(Diagnostic::new(&catalog::ISA, message).at(*place).help(help));
     }

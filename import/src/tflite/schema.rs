@@ -43,7 +43,9 @@ impl<'a> Model<'a> {
         if data.is_empty() && offset > 1 {
             let range = usize::try_from(offset).ok().zip(usize::try_from(size).ok());
             let bytes = range.and_then(|(start, size)| bytes.get(start..start.checked_add(size)?));
-            return bytes.map(Some).ok_or_else(|| ImportError::malformed("a buffer is outside the file"));
+            return bytes
+                .map(Some)
+                .ok_or_else(|| ImportError::malformed("a buffer extends beyond the end of the file"));
         }
         Ok(Some(data).filter(|data| !data.is_empty()))
     }

@@ -23,7 +23,7 @@ pub struct Vector<'a> {
 }
 
 fn outside(what: &str) -> Box<ImportError> {
-    ImportError::malformed(format!("the offset of {what} points outside the file"))
+    ImportError::malformed(format!("{what} extends beyond the end of the file"))
         .help("the file is truncated or damaged; download or convert it again")
 }
 

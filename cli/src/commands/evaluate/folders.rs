@@ -24,11 +24,11 @@ pub struct Folder {
 /// # Errors
 /// If there is no folder, the name of one is not a class, or one contains no images.
 pub fn find(root: &Path, labels: &[String], classes: usize) -> Result<Vec<Folder>> {
-    if !root.is_dir() {
-        return Err(CliError::new(format!("{} is not a folder", root.display()))
-            .help("pass a folder that contains one folder of images per class, named by its label"));
+    const HELP: &str = "pass a folder with one subfolder of images per class, named after the label of the class";
+    if root.exists() && !root.is_dir() {
+        return Err(CliError::new(format!("{} is not a folder", root.display())).help(HELP));
     }
-    let entries = std::fs::read_dir(root).map_err(|cause| CliError::io("read", root, &cause))?;
+    let entries = std::fs::read_dir(root).map_err(|cause| CliError::io("read", root, &cause).help(HELP))?;
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(|cause| CliError::io("read", root, &cause))?.path();
@@ -201,6 +201,6 @@ mod tests {
         std::fs::remove_file(root.path().join("dog/one.png")).unwrap();
         assert!(refused(&root, &labels()).contains("contains no images"));
         let absent = find(Path::new("no/such"), &labels(), 5).unwrap_err();
-        assert_eq!(absent.to_string(), "no/such is not a folder");
+        assert_eq!(absent.to_string(), "cannot read no/such: no such file");
     }
 }
