@@ -50,7 +50,7 @@ wasm portable
 wasm wasm128 simd128
 wasm wasm128relaxed relaxed-simd
 
-# With a heap but no std: only checked, since linking would need an allocator.
+# With a heap but no std: only checked, since no program uses these builds.
 cargo_in tests/embedded check thumbv7em-none-eabihf --lib --features mbvc/alloc
 cargo_in tests/embedded check wasm32-unknown-unknown --lib --features mbvc/alloc
 

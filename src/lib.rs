@@ -42,7 +42,7 @@ pub mod picture {
 
 /// The error types.
 pub mod errors {
-    /// Error of packing the weights of a generated network.
+    /// Error returned if the weights of a generated network cannot be packed.
     pub type PackError = mbvc_runtime::PackError<'static>;
     pub use mbvc_runtime::{
         ContainerError, ConventionError, IsaError, JsonRule, LengthError, NumericsError, PackedError, PreprocessError,
