@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::dict::{StateDict, Stored};
+use super::dict::{Module, StateDict, Stored};
 use super::family::{self, FAMILIES, Family};
+use super::kind::Kind;
 use crate::error::{ImportError, Result};
 use crate::text::shorten;
 
@@ -74,7 +75,11 @@ pub fn find(dict: &StateDict<'_>) -> Result<Layers> {
         }
     }
     let (mut layers, rest) = match found.len() {
-        0 => return Err(near.unwrap_or_else(|| none_found(dict, &convs))),
+        0 => {
+            return Err(unreadable(dict, |name| name.ends_with(".weight"))
+                .or(near)
+                .unwrap_or_else(|| none_found(dict, &convs)));
+        }
         1 => found.remove(0),
         _ => averaged(found)?,
     };
@@ -199,6 +204,12 @@ fn dense(dict: &StateDict<'_>, layers: &Layers, rest: &[String]) -> Result<Vec<S
     let candidates: Vec<&str> = dense.chain(pointwise.into_iter().map(String::as_str)).collect();
     let nearest = candidates.iter().map(|name| shared(name)).max().unwrap_or(0);
     let nearest: Vec<&str> = candidates.into_iter().filter(|name| shared(name) == nearest).collect();
+    // PyTorch packs the weights of a dynamically quantized layer.
+    let is_weight = |name: &str| name.ends_with(".weight") || name.contains("._packed_params.");
+    let reason = || unreadable(dict, is_weight).or_else(|| quantized(dict));
+    if let Some(error) = nearest.is_empty().then(reason).flatten() {
+        return Err(error.role("classifier"));
+    }
     match nearest.is_empty() {
         false => Ok(nearest.into_iter().map(str::to_owned).collect()),
         true => Err(ImportError::unsupported("the file has no classifier")
@@ -219,17 +230,36 @@ pub fn found_for_tests(head: Named, dense: Vec<String>) -> Layers {
     Layers { family: &FAMILIES[0], prefix, stem, blocks, head, dense, copies, notes }
 }
 
+/// Returns the error of the first tensor with such a name that cannot be read.
+fn unreadable(dict: &StateDict<'_>, is_needed: impl Fn(&str) -> bool) -> Option<Box<ImportError>> {
+    let mut tensors = dict.tensors.iter().filter(|(name, _)| is_needed(name));
+    tensors.find_map(|(name, tensor)| {
+        tensor.as_ref().err().map(|error| error.clone().at(format!("tensor '{}'", shorten(name))))
+    })
+}
+
+/// Returns an error for a module that computes with integers, whose weights are not tensors.
+fn quantized(dict: &StateDict<'_>) -> Option<Box<ImportError>> {
+    let is_quantized = |(name, module): &(&String, &Module)| {
+        let class = module.class.as_deref().unwrap_or_default();
+        class.starts_with("torch.") && class.contains(".quantized.") && Kind::of(dict, name) != Some(Kind::Transparent)
+    };
+    dict.modules.iter().find(is_quantized).map(|(name, module)| {
+        let class = module.class.as_deref().unwrap_or_default();
+        ImportError::unsupported("the file is quantized by PyTorch")
+            .at(format!("module '{}' ({})", shorten(name), shorten(class)))
+            .expected("layers of floats")
+            .help("import the float model and quantize it: `mbvc quantize`")
+    })
+}
+
 fn none_found(dict: &StateDict<'_>, convs: &Convs<'_>) -> Box<ImportError> {
-    let unread = dict.tensors.iter().filter(|(name, _)| name.ends_with(".weight"));
-    if let Some((name, Err(error))) = unread.into_iter().find(|(_, tensor)| tensor.is_err()) {
-        return error.clone().at(format!("tensor '{}'", shorten(name)));
-    }
     let mut families: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
     families.dedup();
     let error = ImportError::unsupported("unknown tensor names").expected(format!("names of {}", families.join(", ")));
     let names: Vec<_> = convs.iter().take(4).map(|name| format!("'{}'", shorten(name))).collect();
     let error = match (names.is_empty(), dict.tensors.len()) {
-        (_, 0) => error.found("no tensors"),
+        (_, 0) => error.found("no tensors of PyTorch"),
         (true, count) => error.found(format!("{count} tensors, but no weight of a convolution")),
         (false, _) => error.found(format!("{} convolutions, such as {}", convs.len(), names.join(", "))),
     };

@@ -26,6 +26,7 @@ enum Rule {
 /// # Errors
 /// If a weight has another parametrization.
 pub fn resolve<'a>(dict: &StateDict<'a>, most: usize) -> Result<Option<StateDict<'a>>> {
+    refuse_adapters(dict)?;
     let is_part = |name: &str| name.ends_with("_orig") || name.contains(".parametrizations.");
     let has_pair = |name: &str| PAIRS.iter().any(|(first, ..)| name.ends_with(first));
     if !dict.tensors.keys().any(|name| is_part(name) || has_pair(name)) {
@@ -62,6 +63,18 @@ pub fn resolve<'a>(dict: &StateDict<'a>, most: usize) -> Result<Option<StateDict
                 "remove it before saving: `torch.nn.utils.parametrize.remove_parametrizations(module, \"weight\")`, or \
                  `torch.nn.utils.remove_spectral_norm(module)`",
             )),
+    }
+}
+
+/// Refuses the weights of a network with adapters (LoRA, `peft`), which are parts of sums.
+fn refuse_adapters(dict: &StateDict<'_>) -> Result<()> {
+    let is_adapter = |part: &str| part == "base_layer" || part.starts_with("lora_");
+    match dict.tensors.keys().find(|name| name.split('.').any(is_adapter)) {
+        None => Ok(()),
+        Some(name) => Err(ImportError::unsupported("the file has adapters of LoRA beside the weights")
+            .at(format!("tensor '{}'", shorten(name)))
+            .expected("weights with the adapters merged")
+            .help("merge them and save the result: `model = model.merge_and_unload()`")),
     }
 }
 
