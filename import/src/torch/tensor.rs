@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::value::{Pickled, Ref, Value};
+use super::value::{Object, Pickled, Ref, Value};
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::source::DType;
 use crate::state_dict::Stored;
@@ -37,13 +37,42 @@ pub fn rebuild<'a>(pickled: &Pickled<'_>, mut at: Ref, storages: Storages<'_, 'a
                 let (&function, &inner) = (arguments.first()?, arguments.get(2)?);
                 return match (pickled.global(function)?, pickled.elements(inner)?) {
                     (("torch._utils", "_rebuild_tensor_v2"), arguments) => Some(view(pickled, arguments, 6, storages)),
-                    _ => None,
+                    ((_, name), _) => Some(Err(unknown(name))),
                 };
+            }
+            ("torch._utils" | "torch._tensor", name) if name.starts_with("_rebuild_") => {
+                return Some(Err(unknown(name)));
+            }
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") if has_numbers(pickled, object) => {
+                return Some(Err(ImportError::unsupported("the array is of NumPy, not a tensor of PyTorch")
+                    .expected("a tensor of PyTorch")
+                    .found("numpy.ndarray")
+                    .help("save tensors: `torch.save({name: torch.as_tensor(value) for name, value in arrays.items()}, FILE)`")));
             }
             _ => return None,
         }
     }
     None
+}
+
+/// A tensor that another function of PyTorch creates, such as a sparse one.
+fn unknown(function: &str) -> Box<ImportError> {
+    ImportError::unsupported("unsupported kind of tensor")
+        .expected("a dense tensor")
+        .found(match function {
+            "_rebuild_sparse_tensor" => "a sparse tensor".to_owned(),
+            _ => format!("a tensor of `{}`", shorten(function)),
+        })
+        .help("save a dense copy: `tensor.to_dense()`")
+}
+
+/// Whether the elements of a NumPy array are numbers: the state is `(version, shape, dtype, is_fortran, data)`.
+fn has_numbers(pickled: &Pickled<'_>, array: &Object) -> bool {
+    let kind = || {
+        let &dtype = pickled.elements(array.state?)?.get(2)?;
+        pickled.text(*pickled.elements(pickled.object(dtype)?.arguments)?.first()?)
+    };
+    kind().is_none_or(|kind| !kind.starts_with(['U', 'S', 'O', 'M', 'm']))
 }
 
 /// `(storage, offset, sizes, strides, ...)`, all in elements. The argument at `metadata` is a dictionary of properties of the
