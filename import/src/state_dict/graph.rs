@@ -18,7 +18,9 @@ use super::parametrization;
 use super::sidecar::{CONFIG, Sidecar};
 use super::strides::{self, Strides};
 use crate::error::{ImportError, Result};
-use crate::source::{BatchNorm, Constant, Conv, Dense, Format, Kernel, Node, Op, Pads, Place, SourceGraph, Value};
+use crate::source::{
+    BatchNorm, Constant, Conv, Dense, Format, Kernel, Node, Op, Pads, Place, SourceGraph, Value, Values,
+};
 use crate::text::shorten;
 
 /// Canonical axes in PyTorch's `[out, in, height, width]` and `[out, in]`.
@@ -259,6 +261,7 @@ impl<'a> Builder<'_, 'a> {
         }
         // The average of activated values is not negative, so that an activation before the first dense layer has no effect.
         for name in &head.before {
+            self.has_no_effect(name)?;
             self.activations.remove(name);
         }
         if let Some(name) = self.activations.first() {
@@ -270,6 +273,20 @@ impl<'a> Builder<'_, 'a> {
             self.follow(name, "activation", Op::Scores(*activation));
         }
         Ok(Built { nodes: self.nodes, used: self.used, attributes: self.attributes })
+    }
+
+    /// Checks an activation of averages. Their upper bound is that of the activation of the body.
+    fn has_no_effect(&self, name: &str) -> Result<()> {
+        match (Kind::of(self.dict, name), self.conventions.activation) {
+            (Some(Kind::Activation(Activation::Relu6)), Activation::Relu) => {
+                Err(ImportError::unsupported("the activation after the average pool limits its values")
+                    .at(format!("module '{}'", shorten(name)))
+                    .role("classifier")
+                    .expected("none or ReLU before the first dense layer of a network with ReLU")
+                    .found("ReLU6"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Adds a convolution, its normalization and its activation.
@@ -351,13 +368,31 @@ impl<'a> Builder<'_, 'a> {
     fn norm(&mut self, norm: &str) -> Result<Op<'a>> {
         let recorded = self.dict.modules.get(norm).and_then(|module| module.epsilon);
         self.attributes |= recorded.is_some();
+        let [gamma, beta] = self.scale(norm)?;
         Ok(Op::BatchNorm(BatchNorm {
-            gamma: self.needed(norm, "weight")?,
-            beta: self.needed(norm, "bias")?,
+            gamma,
+            beta,
             mean: self.needed(norm, "running_mean")?,
             variance: self.needed(norm, "running_var")?,
             epsilon: recorded.unwrap_or(self.conventions.epsilon),
         }))
+    }
+
+    /// Returns gamma and beta of a normalization. In a module without them (`affine=False`) they are 1 and 0.
+    fn scale(&mut self, norm: &str) -> Result<[Rc<Constant<'a>>; 2]> {
+        let has = |kind: &str| self.dict.tensors.contains_key(&format!("{norm}.{kind}"));
+        if has("weight") || has("bias") || !has("running_mean") {
+            return Ok([self.needed(norm, "weight")?, self.needed(norm, "bias")?]);
+        }
+        if self.dict.modules.get(norm).is_none_or(|module| module.class.is_none()) {
+            return Err(ImportError::unsupported("the batch normalization has no weight and no bias")
+                .at(format!("module '{}'", shorten(norm)))
+                .expected(format!("tensor '{}'", shorten(&format!("{norm}.weight"))))
+                .help("if it has `affine=False`, save the whole module: `torch.save(model, FILE)`"));
+        }
+        let channels = self.needed(norm, "running_mean")?.len();
+        let all = |value: f64| Constant::new(vec![channels], Values::F64(vec![value; channels].into())).map(Rc::new);
+        Ok([all(1.0)?, all(0.0)?])
     }
 
     fn dense(&mut self, name: &str) -> Result<()> {
