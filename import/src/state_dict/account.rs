@@ -34,9 +34,26 @@ const BESIDE: Words<'_> = Words {
         "callbacks",
         "loops",
         "rng",
+        "random",
+        "hub",
         "hyper",
     ],
-    other: &["lr", "warmup", "state", "states", "dict", "cuda", "torch", "cpu", "gpu", "numpy", "python", "parameters"],
+    other: &[
+        "lr",
+        "warmup",
+        "state",
+        "states",
+        "dict",
+        "cuda",
+        "torch",
+        "cpu",
+        "gpu",
+        "np",
+        "numpy",
+        "python",
+        "parameters",
+        "message",
+    ],
 };
 /// Counters of averaged weights (`torch.optim.swa_utils`, `ema_pytorch`) and of updates.
 const COUNTERS: [&str; 3] = ["n_averaged", "num_updates", "initted"];
@@ -70,15 +87,25 @@ pub fn check(dict: &StateDict<'_>, used: &BTreeSet<String>, prefix: &str, copies
     let root = common_root(used);
     let copies: Vec<[&str; 2]> = copies.iter().map(|copy| differing(prefix, copy)).collect();
     let mut ignored: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let mut unknown = Vec::new();
+    let (mut unknown, mut unreadable) = (Vec::new(), None);
     for (name, tensor) in dict.tensors.iter().filter(|(name, _)| !used.contains(*name)) {
         match reason(name, &root, used, &copies) {
             Some(reason) => ignored.entry(reason).or_default().push(name),
             None => match tensor.as_ref().ok().and_then(|tensor| number(name, tensor, &root)) {
                 Some(reason) => ignored.entry(reason).or_default().push(name),
-                None => unknown.push(name),
+                None => {
+                    unreadable = unreadable.or(tensor.as_ref().err().map(|error| (name, error)));
+                    unknown.push(name);
+                }
             },
         }
+    }
+    if let Some((name, error)) = unreadable {
+        let help = error.help.as_ref().map(|help| format!("{help}; ")).unwrap_or_default();
+        return Err(error
+            .clone()
+            .at(format!("tensor '{}'", shorten(name)))
+            .help(format!("{help}if the entry does not take part in inference, remove it from the file")));
     }
     if let Some(first) = unknown.first() {
         let found: Vec<_> = unknown.iter().take(4).map(|name| format!("'{}'", shorten(name))).collect();
@@ -136,11 +163,18 @@ fn number(name: &str, tensor: &Stored<'_>, root: &[String]) -> Option<&'static s
     RECORDS.are_of(last).then_some("training state")
 }
 
-/// Whether a module is a loss beside the network, whose body has this prefix.
-pub fn is_of_training(name: &str, prefix: &str) -> bool {
+/// Returns the name of the loss beside the network that is or contains this module. The body of the network has this prefix.
+pub fn loss<'n>(name: &'n str, prefix: &str) -> Option<&'n str> {
     let mut prefix = prefix.split_terminator('.').peekable();
-    let mut parts = name.split('.').skip_while(|part| prefix.next_if_eq(part).is_some());
-    parts.next().is_some_and(|part| LOSSES.are_of(part))
+    let mut length = 0;
+    for part in name.split('.') {
+        length += part.len();
+        if prefix.next_if_eq(&part).is_none() {
+            return name.get(..length).filter(|_| LOSSES.are_of(part));
+        }
+        length += 1;
+    }
+    None
 }
 
 /// Returns the components that all names start with.
@@ -203,6 +237,8 @@ mod tests {
             ("callbacks.best.current_score", "state_dict.", "training state"),
             ("optimizer_state_dict.state.0.exp_avg", "model.", "training state"),
             ("cuda_rng_state", "state_dict.", "training state"),
+            ("numpy_random_state.1", "state_dict.", "training state"),
+            ("message_hub.log_scalars.loss._log_history", "state_dict.", "training state"),
             ("lr_scheduler.base", "state_dict.", "training state"),
             ("state_dict.criterion.weight", "state_dict.model.", "losses"),
             ("loss_fn.weight", "", "losses"),
@@ -215,6 +251,25 @@ mod tests {
         assert_eq!(checked(&[], "model.", &[]).unwrap(), None);
         let fact = checked(&["a.features.0.weight", "a.fc.bias"], "a_ema.", &["a."]).unwrap().unwrap();
         assert_eq!(fact.how, "another copy of the network: a.fc.bias and 1 more");
+    }
+
+    #[test]
+    fn the_reason_of_an_unreadable_tensor_is_reported() {
+        let mut dict = dict(&["a.weight", "b.weight", "optimizer.state"]);
+        for name in ["b.weight", "optimizer.state"] {
+            dict.tensors.insert(name.into(), Err(ImportError::unsupported("a sparse tensor")));
+        }
+        let used = ["net.a.weight", "net.b.weight"].map(str::to_owned).into();
+        let error = check(&dict, &used, "net.", &[]).unwrap_err().to_string();
+        assert!(error.starts_with("tensor 'b.weight': a sparse tensor"), "{error}");
+    }
+
+    #[test]
+    fn losses_are_beside_the_network() {
+        assert_eq!(loss("net.loss_fn.ce", "net.body."), Some("net.loss_fn"));
+        assert_eq!(loss("criterion", ""), Some("criterion"));
+        assert_eq!(loss("net.body", "net.body."), None);
+        assert_eq!(loss("net.features.loss", "net."), None);
     }
 
     #[test]

@@ -17,6 +17,9 @@ pub struct StateDict<'a> {
     pub modules: BTreeMap<String, Module>,
 }
 
+/// Attributes of a block that select its residual, in torchvision, timm, transformers, mmpretrain and tonylins.
+pub const RESIDUALS: [&str; 5] = ["use_res_connect", "has_skip", "use_residual", "with_res_shortcut", "identity"];
+
 /// Class and attributes of a module.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Module {
@@ -47,8 +50,10 @@ pub struct Module {
     pub children: Vec<String>,
     /// A function or class that is registered to run before or after it, unless it computes a known parametrization.
     pub hook: Option<String>,
-    /// Whether the object has a `forward` of its own, in place of that of its class.
-    pub has_forward: bool,
+    /// A method that the object has in place of that of its class, or another function that it stores.
+    pub own_method: Option<String>,
+    /// Attributes with values of unexpected types, and these values.
+    pub unread: BTreeMap<String, String>,
 }
 
 impl Module {
@@ -64,9 +69,10 @@ impl Module {
         self.window = more.window.or(self.window);
         self.output = more.output.or(self.output);
         self.has_divisor |= more.has_divisor;
-        self.has_forward |= more.has_forward;
         self.bounds = [more.bounds[0].or(self.bounds[0]), more.bounds[1].or(self.bounds[1])];
         self.hook = more.hook.or(self.hook.take());
+        self.own_method = more.own_method.or(self.own_method.take());
+        self.unread.extend(more.unread);
         if !more.children.is_empty() {
             self.children = more.children;
         }

@@ -35,7 +35,9 @@ impl Kind {
         let (path, name) = class.rsplit_once('.').unwrap_or(("", class));
         let is_known = is_of_package(class);
         match name {
-            _ if path.contains(".loss") || path.starts_with("torchmetrics") => Self::Training,
+            _ if path.starts_with("torchmetrics") => Self::Training,
+            // Modules of other packages named so may be layers, such as classifiers with a margin.
+            _ if path.contains(".loss") && (is_known || name.to_ascii_lowercase().contains("loss")) => Self::Training,
             "Conv2d" | "Conv2dSame" | "Linear" | "BatchNorm2d" | "BatchNorm1d" | "SyncBatchNorm" | "BatchNormAct2d"
                 if is_known =>
             {
@@ -98,6 +100,8 @@ mod tests {
         assert_eq!(Kind::of_class("__main__.Linear", false), Kind::Other);
         assert_eq!(Kind::of_class("mine.layers.ReLU6", false), Kind::Other);
         assert_eq!(Kind::of_class("__main__.Net", true), Kind::Container);
+        assert_eq!(Kind::of_class("mine.losses.FocalLoss", false), Kind::Training);
+        assert_eq!(Kind::of_class("mine.losses.ArcMarginProduct", false), Kind::Other);
         assert_eq!(Kind::of_class("torch.nn.modules.loss.CrossEntropyLoss", false), Kind::Training);
     }
 }

@@ -8,7 +8,7 @@ use mbvc_compiler::spec::Activation;
 use mbvc_runtime::HeadActivation;
 
 use super::account;
-use super::dict::{Module, StateDict};
+use super::dict::{Module, RESIDUALS, StateDict};
 use super::head::{Content, Leaf};
 use super::kind::{Kind, SEQUENTIAL, is_of_package};
 use super::layers::Layers;
@@ -40,7 +40,8 @@ pub fn read(dict: &StateDict<'_>, layers: &Layers, leaves: &[Leaf]) -> Result<Fo
     let copies: Vec<&str> = copies.filter(|copy| !copy.is_empty()).collect();
     for (name, module) in &dict.modules {
         let Some(class) = module.class.as_deref() else { continue };
-        if copies.iter().any(|copy| name.starts_with(copy)) || account::is_of_training(name, &layers.prefix) {
+        let is_loss = account::loss(name, &layers.prefix).is_some_and(|loss| !reader.is_executed(loss));
+        if is_loss || copies.iter().any(|copy| name.starts_with(copy)) {
             continue;
         }
         reader
@@ -48,6 +49,22 @@ pub fn read(dict: &StateDict<'_>, layers: &Layers, leaves: &[Leaf]) -> Result<Fo
             .map_err(|error| error.at(format!("module '{}' ({})", shorten(name), shorten(class))))?;
     }
     reader.finish()
+}
+
+/// Checks the limits that a ReLU6 records.
+fn limits(module: &Module, activation: Activation) -> Result<()> {
+    if activation != Activation::Relu6 {
+        return Ok(());
+    }
+    let wrong =
+        [0.0, 6.0].into_iter().zip(module.bounds).find(|(limit, found)| found.is_some_and(|found| found != *limit));
+    match wrong {
+        Some((limit, Some(found))) => Err(ImportError::unsupported("the ReLU6 has other limits")
+            .expected(limit.to_string())
+            .found(found.to_string())
+            .help("export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`")),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a module contains another.
@@ -76,26 +93,34 @@ struct Reader<'d, 'a> {
 
 impl<'d> Reader<'d, '_> {
     fn module(&mut self, name: &'d str, module: &'d Module, class: &'d str) -> Result<()> {
-        let Some(kind) = Kind::of(self.dict, name) else { return Ok(()) };
+        let Some(kind) = self.kind(name, class) else { return Ok(()) };
         if let Some(hook) = module.hook.as_ref().filter(|_| kind != Kind::Training) {
             return Err(ImportError::unsupported("the module has forward hooks")
                 .expected("no hooks but those of weight normalization and pruning")
                 .found(shorten(hook))
                 .help("remove them and save the model again"));
         }
-        if module.has_forward && kind != Kind::Training {
-            return Err(ImportError::unsupported("the module has a `forward` of its own")
-                .expected("that of its class")
-                .help("remove it (`del module.forward`) and save the model again"));
+        if let Some(method) = module.own_method.as_ref().filter(|_| kind != Kind::Training) {
+            return Err(ImportError::unsupported(format!("the module has its own function `{method}`"))
+                .expected("the functions of its class")
+                .help(format!(
+                    "remove it (`del module.{method}`) and save the model again, or export the model to ONNX: \
+                     `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`"
+                )));
         }
+        self.attributes(name, module, kind)?;
         self.order(name, module)?;
         if matches!(kind, Kind::Activation(_)) {
             self.found.activations.insert(name.to_owned());
         }
         match kind {
             // `head` reads activations next to the classifier.
-            Kind::Activation(_) if self.is_of_head(name) => {}
-            Kind::Activation(activation) => self.activations.push((name, activation)),
+            Kind::Activation(activation) => {
+                limits(module, activation)?;
+                if !self.is_of_head(name) {
+                    self.activations.push((name, activation));
+                }
+            }
             Kind::Scores(activation) => {
                 if let Some(dim) = module.dim.filter(|dim| !matches!(dim, 1 | -1)) {
                     return Err(ImportError::unsupported("the softmax is not over the classes")
@@ -120,6 +145,7 @@ impl<'d> Reader<'d, '_> {
                         .expected("zeros")
                         .found(shorten(mode)));
                 }
+                self.layer(name, module, class)?;
             }
             Kind::Container if !is_of_package(class) => self.foreign.push(class),
             Kind::Pool(window) => {
@@ -127,6 +153,99 @@ impl<'d> Reader<'d, '_> {
                 self.pools.push((name, window));
             }
             Kind::Transparent | Kind::Training | Kind::Container => {}
+        }
+        Ok(())
+    }
+
+    /// Returns the kind of a module. A loss that is executed as a part of the network is another module.
+    fn kind(&self, name: &str, class: &str) -> Option<Kind> {
+        let kind = Kind::of(self.dict, name)?;
+        if kind != Kind::Training {
+            return Some(kind);
+        }
+        let mut layers = self.parts().filter(|layer| is_inside(layer, name) || *layer == name);
+        Some(match layers.next() {
+            Some(layer) if layer != name => Kind::Container,
+            Some(_) => Kind::Other,
+            None if !is_of_package(class) && self.is_executed(name) => Kind::Other,
+            None => Kind::Training,
+        })
+    }
+
+    /// Whether the network executes a module: it has a layer, or is in a `Sequential` or a block.
+    fn is_executed(&self, name: &str) -> bool {
+        let parent = name.rsplit_once('.').map_or("", |(parent, _)| parent);
+        let is_in_sequential = || {
+            let parent = self.dict.modules.get(parent).filter(|_| !name.is_empty());
+            parent.and_then(|parent| parent.class.as_deref()) == Some(SEQUENTIAL)
+        };
+        self.parts().any(|layer| layer == name || is_inside(layer, name))
+            || self.is_of_head(name)
+            || is_in_sequential()
+            || self.layers.blocks.iter().any(|block| is_inside(name, &block.module))
+    }
+
+    /// The convolutions, normalizations and dense layers.
+    fn parts(&self) -> impl Iterator<Item = &str> {
+        let blocks = self.layers.blocks.iter().flat_map(|block| &block.layers);
+        let layers = [&self.layers.stem].into_iter().chain(blocks).chain([&self.layers.head]);
+        let layers = layers.flat_map(|layer| [layer.conv.as_str(), layer.norm.as_str()]);
+        layers.chain(self.layers.dense.iter().map(String::as_str))
+    }
+
+    /// Checks that the attributes which the network depends on are of expected types.
+    fn attributes(&self, name: &str, module: &Module, kind: Kind) -> Result<()> {
+        let is_block = || self.layers.blocks.iter().any(|block| block.module == name);
+        let is_needed = |attribute: &&String| match kind {
+            Kind::Layer => ["stride", "padding", "dilation", "padding_mode", "eps"].contains(&attribute.as_str()),
+            Kind::Activation(_) => ["min_val", "max_val"].contains(&attribute.as_str()),
+            Kind::Pool(_) => ["output_size", "kernel_size", "padding"].contains(&attribute.as_str()),
+            Kind::Scores(_) => *attribute == "dim",
+            // These are an activation or a pool only with certain values.
+            Kind::Other => module.class.as_deref().is_some_and(|class| {
+                is_of_package(class) && [".Hardtanh", ".AvgPool2d"].iter().any(|name| class.ends_with(name))
+            }),
+            Kind::Container => RESIDUALS.contains(&attribute.as_str()) && is_block(),
+            Kind::Transparent | Kind::Training => false,
+        };
+        let Some((attribute, found)) = module.unread.iter().find(|(attribute, _)| is_needed(attribute)) else {
+            return Ok(());
+        };
+        let (expected, value) = match attribute.as_str() {
+            "eps" | "min_val" | "max_val" => ("a number of Python", format!("float(module.{attribute})")),
+            "dim" => ("a number of Python", "int(module.dim)".to_owned()),
+            "padding_mode" => ("a string", "\"zeros\"".to_owned()),
+            "stride" | "padding" | "dilation" | "kernel_size" | "output_size" => {
+                ("two numbers of Python", format!("tuple(map(int, module.{attribute}))"))
+            }
+            _ => ("True or False", format!("bool(module.{attribute})")),
+        };
+        Err(ImportError::unsupported(format!("the attribute `{attribute}` has a value of an unexpected type"))
+            .expected(expected)
+            .found(found.clone())
+            .help(format!("set it to a plain value, `module.{attribute} = {value}`, and save the model again")))
+    }
+
+    /// Checks a layer: a normalization has statistics, and a dense layer of a 1x1 convolution does not move its window.
+    fn layer(&self, name: &str, module: &Module, class: &str) -> Result<()> {
+        let has = |kind: &str| self.dict.tensors.contains_key(&format!("{name}.{kind}"));
+        if class.rsplit('.').next().is_some_and(|class| class.contains("BatchNorm"))
+            && !(has("running_mean") && has("running_var"))
+        {
+            return Err(ImportError::unsupported("the batch normalization has no running statistics")
+                .expected("the mean and variance of the training data")
+                .found("those of each batch (`track_running_stats=False`)")
+                .help("train the model with `track_running_stats=True`"));
+        }
+        if self.layers.dense.iter().any(|dense| dense == name) {
+            let moved = [("stride", module.stride, [1; 2]), ("padding", module.padding, [0; 2])];
+            for (attribute, found, expected) in moved {
+                if let Some(found) = found.filter(|found| *found != expected) {
+                    return Err(ImportError::unsupported(format!("unexpected {attribute} of the classifier"))
+                        .expected(format!("{expected:?}"))
+                        .found(format!("{found:?}")));
+                }
+            }
         }
         Ok(())
     }

@@ -182,12 +182,204 @@ fn modules_of_the_body_are_in_the_order_of_their_numbers() {
     }
 }
 
+/// The error of the whole module after a change.
+fn refused(change: impl Fn(&mut StateDict<'static>)) -> String {
+    let mut dict = dict(true);
+    change(&mut dict);
+    operations(&dict).unwrap_err()
+}
+
 #[test]
-fn a_module_with_a_forward_of_its_own_is_an_error() {
-    for name in ["features.0.2", "features.1", "classifier.0", ""] {
+fn a_module_with_a_function_of_its_own_is_an_error() {
+    for (name, method) in
+        [("features.0.2", "forward"), ("features.1", "_call_impl"), ("classifier.0", "forward"), ("", "_forward_impl")]
+    {
+        let error = refused(|dict| dict.modules.get_mut(name).unwrap().own_method = Some(method.into()));
+        assert!(error.contains(&format!("module '{name}'")) && error.contains(&format!("`{method}`")), "{error}");
+    }
+}
+
+#[test]
+fn an_attribute_of_an_unexpected_type_is_an_error() {
+    let unread = |name: &str, attribute: &str| {
         let mut dict = dict(true);
-        dict.modules.get_mut(name).unwrap().has_forward = true;
+        let module = dict.modules.get_mut(name).unwrap();
+        module.unread.insert(attribute.to_owned(), "numpy.float64".to_owned());
+        operations(&dict)
+    };
+    for (name, attribute) in [
+        ("features.0.1", "eps"),
+        ("features.0.0", "stride"),
+        ("features.1.conv.1", "padding"),
+        ("features.0.2", "max_val"),
+        ("features.1", "use_res_connect"),
+    ] {
+        let error = unread(name, attribute).unwrap_err();
+        assert!(error.contains(&format!("module '{name}'")), "{error}");
+        assert!(error.contains(&format!("`{attribute}`")) && error.contains("found: numpy.float64"), "{error}");
+        assert!(error.contains(&format!("`module.{attribute} = ")), "{error}");
+    }
+    let error = refused(|dict| {
+        add(dict, "features.0.2", "torch.nn.modules.activation.Hardtanh");
+        dict.modules.get_mut("features.0.2").unwrap().unread.insert("max_val".into(), "numpy.float64".into());
+    });
+    assert!(error.contains("`max_val`"), "{error}");
+    // The classes of these modules do not read them.
+    for (name, attribute) in [("features", "eps"), ("classifier.0", "dim"), ("features.0.2", "stride")] {
+        assert_eq!(unread(name, attribute), Ok(14), "{name} {attribute}");
+    }
+}
+
+#[test]
+fn a_batch_normalization_has_running_statistics() {
+    // One in place of that of a convolution with a bias, after an activation, and after the classifier.
+    for (name, class) in [
+        ("features.0.1", "BatchNorm2d"),
+        ("features.0.3", "BatchNorm2d"),
+        ("features.1.conv.0.3", "SyncBatchNorm"),
+        ("classifier.2", "BatchNorm1d"),
+        ("0", "BatchNorm2d"),
+    ] {
+        let error = refused(|dict| {
+            for kind in ["weight", "bias", "running_mean", "running_var"] {
+                dict.tensors.remove(&format!("{name}.{kind}"));
+            }
+            dict.tensors.insert("features.0.0.bias".into(), ones(&[8]));
+            add(dict, name, &format!("torch.nn.modules.batchnorm.{class}"));
+        });
+        assert!(error.contains(&format!("module '{name}'")) && error.contains("no running statistics"), "{error}");
+    }
+}
+
+#[test]
+fn a_batch_normalization_without_weight_and_bias_only_normalizes() {
+    for has_modules in [true, false] {
+        let mut dict = dict(has_modules);
+        dict.tensors.remove("features.0.1.weight");
+        dict.tensors.remove("features.0.1.bias");
+        if !has_modules {
+            let error = operations(&dict).unwrap_err();
+            assert!(error.contains("module 'features.0.1'") && error.contains("no weight and no bias"), "{error}");
+            continue;
+        }
+        let graph = graph(&dict).unwrap();
+        let norm =
+            graph.nodes.iter().find_map(|node| if let Op::BatchNorm(norm) = &node.op { Some(norm) } else { None });
+        let norm = norm.unwrap();
+        assert_eq!((norm.gamma.to_f64(), norm.beta.to_f64()), (vec![1.0; 8], vec![0.0; 8]));
+        dict.tensors.insert("features.0.1.bias".into(), ones(&[8]));
+        assert!(operations(&dict).unwrap_err().contains("missing tensor 'features.0.1.weight'"));
+    }
+}
+
+#[test]
+fn a_classifier_of_a_convolution_does_not_move_its_window() {
+    type Change = fn(&mut Module);
+    let changes: [(&str, Change); 4] = [
+        ("", |_| {}),
+        ("unexpected stride", |module| module.stride = Some([2; 2])),
+        ("unexpected padding", |module| module.padding = Some([1; 2])),
+        ("unsupported dilation", |module| module.dilation = Some([2; 2])),
+    ];
+    for (problem, change) in changes {
+        let mut dict = dict(true);
+        dict.tensors.insert("classifier.1.weight".into(), ones(&[3, 8, 1, 1]));
+        add(&mut dict, "classifier.1", "torch.nn.modules.conv.Conv2d");
+        add(&mut dict, "classifier.2", "torch.nn.modules.pooling.AdaptiveAvgPool2d");
+        with_children(&mut dict);
+        change(dict.modules.get_mut("classifier.1").unwrap());
+        match operations(&dict) {
+            Ok(count) => assert_eq!((count, problem), (14, "")),
+            Err(error) => {
+                assert!(!problem.is_empty() && error.contains(problem), "{error}");
+                assert!(error.contains("module 'classifier.1'"), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_relu6_has_the_limits_0_and_6() {
+    for (name, bounds) in [
+        ("features.0.2", [Some(0.0), Some(1.5)]),
+        ("features.1.conv.0.2", [Some(-1.0), Some(6.0)]),
+        ("classifier.0", [Some(0.0), Some(3.0)]),
+    ] {
+        let error = refused(|dict| {
+            add(dict, name, "torch.nn.modules.activation.ReLU6");
+            dict.modules.get_mut(name).unwrap().bounds = bounds;
+        });
+        assert!(error.contains(&format!("module '{name}'")) && error.contains("other limits"), "{error}");
+    }
+    let mut dict = dict(true);
+    dict.modules.get_mut("features.0.2").unwrap().bounds = [Some(0.0), Some(6.0)];
+    assert_eq!(operations(&dict), Ok(14));
+}
+
+#[test]
+fn a_relu6_after_the_pool_of_a_network_with_relu_is_an_error() {
+    for (body, head) in [("ReLU6", "ReLU6"), ("ReLU6", "ReLU"), ("ReLU", "ReLU"), ("ReLU", "ReLU6")] {
+        let mut dict = dict(true);
+        for name in ["features.0.2", "features.1.conv.0.2", "features.2.2"] {
+            add(&mut dict, name, &format!("torch.nn.modules.activation.{body}"));
+        }
+        add(&mut dict, "classifier.0", &format!("torch.nn.modules.activation.{head}"));
+        match operations(&dict) {
+            Ok(count) => assert!(count == 14 && (body, head) != ("ReLU", "ReLU6")),
+            Err(error) => assert!(error.contains("module 'classifier.0'") && body == "ReLU", "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_loss_that_the_network_executes_is_an_error() {
+    for (name, class) in [
+        ("classifier.1", "mine.losses.ArcMarginProduct"),
+        ("classifier.1", "mine.losses.MarginLoss"),
+        ("classifier.1", "timm.loss.Margin"),
+        ("features.0.3", "mine.losses.ScaleLoss"),
+        ("features.1.scale", "mine.losses.ScaleLoss"),
+        ("classifier.2", "mine.losses.ScaleLoss"),
+        ("arc", "mine.losses.ArcMarginProduct"),
+    ] {
+        let error = refused(|dict| add(dict, name, class));
+        assert!(error.contains(&format!("module '{name}' ({class})")), "{error}");
+    }
+    for (name, class) in [("focal", "mine.losses.FocalLoss"), ("criterion", "mine.losses.ArcMarginProduct")] {
+        let mut dict = dict(true);
+        add(&mut dict, name, class);
+        assert_eq!(operations(&dict), Ok(14), "{name}");
+    }
+    // A class that contains the network may have any name.
+    let mut dict = dict(true);
+    add(&mut dict, "", "mine.losses.NetworkWithLoss");
+    let graph = graph(&dict).unwrap();
+    assert!(graph.notes.iter().any(|note| note.contains("mine.losses.NetworkWithLoss")), "{:?}", graph.notes);
+}
+
+#[test]
+fn the_reason_why_a_weight_is_not_read_is_reported() {
+    for name in ["classifier.1.weight", "features.0.0.weight", "features.1.conv.0.0.weight", "classifier.1.bias"] {
+        for has_modules in [false, true] {
+            let mut dict = dict(has_modules);
+            dict.tensors.insert(name.into(), Err(crate::error::ImportError::unsupported("a sparse tensor")));
+            let error = operations(&dict).unwrap_err();
+            assert!(error.contains(&format!("tensor '{name}': a sparse tensor")), "{error}");
+        }
+    }
+    let error = refused(|dict| {
+        dict.tensors.remove("classifier.1.weight");
+        add(dict, "classifier.1", "torch.ao.nn.quantized.dynamic.modules.linear.Linear");
+    });
+    assert!(error.contains("module 'classifier.1'") && error.contains("quantized by PyTorch"), "{error}");
+}
+
+#[test]
+fn adapters_are_merged_before_the_import() {
+    for name in ["classifier.1.lora_A.default.weight", "classifier.1.base_layer.weight"] {
+        let mut dict = dict(false);
+        dict.tensors.insert(name.into(), ones(&[3, 8]));
         let error = operations(&dict).unwrap_err();
-        assert!(error.contains(&format!("module '{name}'")) && error.contains("`forward`"), "{error}");
+        assert!(error.contains(&format!("tensor '{name}'")) && error.contains("merge_and_unload()"), "{error}");
     }
 }

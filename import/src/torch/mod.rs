@@ -4,6 +4,7 @@
 //! five pickles (magic number, version, properties of the machine, object, keys of the storages), then the storages, each
 //! preceded by its number of elements.
 
+mod attributes;
 mod names;
 mod pickle;
 mod script;

@@ -3,10 +3,12 @@
 //! State dicts, checkpoints, whole modules and TorchScript archives result in the same names, with a prefix for the place
 //! in the file.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
+use super::attributes;
 use super::tensor::{Storages, rebuild};
-use super::value::{Pickled, Ref, Value};
+use super::value::{Object, Pickled, Ref, Value};
 use crate::error::{ImportError, Result};
 use crate::state_dict::{Module, StateDict};
 use crate::text::shorten;
@@ -25,8 +27,8 @@ const MAX_REPEATED: usize = 1 << 16;
 /// Attributes of a module that are not part of names in a state dict.
 const UNNAMED: [&str; 3] = ["_parameters", "_buffers", "_modules"];
 
-/// Classes of hooks that compute a weight from several tensors.
-const PARAMETRIZATIONS: [&str; 2] = ["torch.nn.utils.weight_norm.WeightNorm", "torch.nn.utils.prune."];
+/// Ends of the names of tensors that a network may use.
+const TENSORS: [&str; 4] = [".weight", ".bias", ".running_mean", ".running_var"];
 
 /// How the content of a value is visited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,8 @@ struct Place {
 struct Part {
     /// Its values are modules.
     has_modules: bool,
+    /// Its values are parameters or buffers.
+    has_tensors: bool,
     /// It was visited before, under another path.
     is_repeated: bool,
 }
@@ -89,6 +93,11 @@ pub fn collect<'a>(
     Ok((walk.found, walk.places))
 }
 
+/// Returns the name of `key` in the value at `path`.
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
 impl Walk<'_, '_, '_, '_> {
     fn enter(&mut self, place: &Place) -> Result<()> {
         let pickled = self.pickled;
@@ -110,6 +119,7 @@ impl Walk<'_, '_, '_, '_> {
                 elements.iter().enumerate().try_for_each(|(number, &at)| self.named(at, place, &number.to_string()))
             }
             (Value::Object(object), way) => {
+                self.is_readable(object)?;
                 self.entries(&object.entries, place, way)?;
                 for (number, &at) in object.elements.iter().enumerate() {
                     self.named(at, place, &number.to_string())?;
@@ -133,13 +143,22 @@ impl Walk<'_, '_, '_, '_> {
         }
     }
 
+    /// Refuses an object that is a whole network in another form.
+    fn is_readable(&self, object: &Object) -> Result<()> {
+        match self.pickled.global(object.callable) {
+            Some((module, _)) if module.starts_with("torch.fx.") => {
+                Err(ImportError::unsupported("the file contains a graph of `torch.fx`")
+                    .expected("a state dict, a module, or TorchScript")
+                    .found("torch.fx.GraphModule")
+                    .help("export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn entries(&mut self, entries: &[[Ref; 2]], place: &Place, way: Way) -> Result<()> {
-        for &[key, at] in entries {
-            let key = match self.pickled.get(key) {
-                Value::Text(key) if key.len() <= LONGEST_KEY => key.to_string(),
-                Value::Int(key) => key.to_string(),
-                _ => continue,
-            };
+        for (number, &[key, at]) in entries.iter().enumerate() {
+            let key = self.key(key, number).into_owned();
             if way == Way::Attributes {
                 if key == "_modules" {
                     self.children(&place.path, at);
@@ -153,6 +172,7 @@ impl Walk<'_, '_, '_, '_> {
                 }
                 self.attribute(&place.path, &key, at);
             }
+            self.not_a_tensor(at, place, way, &key)?;
             self.named(at, place, &key)?;
         }
         Ok(())
@@ -165,28 +185,10 @@ impl Walk<'_, '_, '_, '_> {
     }
 
     fn children(&mut self, path: &str, modules: Ref) {
-        let names = self.pickled.entries(modules).iter().filter_map(|[key, _]| self.pickled.text(*key));
-        let children = names.filter(|name| name.len() <= LONGEST_KEY).map(str::to_owned).collect();
+        let entries = self.pickled.entries(modules).iter().enumerate();
+        let children = entries.map(|(number, [key, _])| self.key(*key, number).into_owned()).collect();
         let recorded = Module { children, ..Module::default() };
         self.found.modules.entry(path.to_owned()).or_default().learn(recorded);
-    }
-
-    /// Returns the name of the first hook that does not compute a known parametrization.
-    fn hook(&self, hooks: Ref) -> Option<String> {
-        let name = |[_, hook]: &[Ref; 2]| {
-            let object = self.pickled.object(*hook);
-            let class = object.and_then(|object| match self.pickled.global(object.callable)? {
-                // `copyreg._reconstructor(class, base, state)`.
-                ("copyreg" | "copy_reg", _) => {
-                    self.pickled.elements(object.arguments)?.first().and_then(|&class| self.pickled.global(class))
-                }
-                class => Some(class),
-            });
-            let (module, name) = class.or_else(|| self.pickled.global(*hook)).unwrap_or(("", "function"));
-            format!("{module}.{name}")
-        };
-        let is_known = |name: &String| PARAMETRIZATIONS.iter().any(|known| name.starts_with(known));
-        self.pickled.entries(hooks).iter().map(name).find(|name| !is_known(name))
     }
 
     fn class(&mut self, path: &str, class: Ref) {
@@ -195,45 +197,59 @@ impl Walk<'_, '_, '_, '_> {
         self.found.modules.entry(path.to_owned()).or_default().learn(recorded);
     }
 
-    /// Records an attribute of a convolution or normalization.
+    /// Records an attribute that a network depends on.
     fn attribute(&mut self, path: &str, key: &str, at: Ref) {
-        let pair = || match self.pickled.get(at) {
-            Value::Int(_) => self.pickled.size(at).map(|size| [size; 2]),
-            _ => self
-                .pickled
-                .elements(at)
-                .filter(|pair| pair.len() == 2)
-                .and_then(|_| self.pickled.sizes(at)?.try_into().ok()),
-        };
-        let mut recorded = Module::default();
-        match (key, self.pickled.get(at)) {
-            ("stride", _) => recorded.stride = pair(),
-            ("padding", Value::Text(kind)) if kind == "valid" => recorded.padding = Some([0; 2]),
-            ("padding", _) => recorded.padding = pair(),
-            ("dilation", _) => recorded.dilation = pair(),
-            ("padding_mode", Value::Text(mode)) => recorded.padding_mode = Some(mode.to_string()),
-            ("eps", &Value::Float(epsilon)) => recorded.epsilon = Some(epsilon),
-            ("eps", &Value::Int(epsilon)) => recorded.epsilon = Some(epsilon as f64),
-            ("dim", &Value::Int(dim)) => recorded.dim = Some(dim),
-            // Of torchvision, timm, transformers, mmpretrain and tonylins.
-            (
-                "use_res_connect" | "has_skip" | "use_residual" | "with_res_shortcut" | "identity",
-                &Value::Bool(residual),
-            ) => recorded.residual = Some(residual),
-            ("_forward_hooks" | "_forward_pre_hooks", _) => recorded.hook = self.hook(at),
-            // A function in place of that of the class.
-            ("forward", _) => recorded.has_forward = true,
-            ("kernel_size", _) => recorded.window = pair(),
-            // `None` keeps the size of the input.
-            ("output_size", _) => recorded.output = Some(pair().unwrap_or([0; 2])),
-            ("divisor_override", Value::Int(_)) => recorded.has_divisor = true,
-            ("min_val", &Value::Float(bound)) => recorded.bounds[0] = Some(bound),
-            ("min_val", &Value::Int(bound)) => recorded.bounds[0] = Some(bound as f64),
-            ("max_val", &Value::Float(bound)) => recorded.bounds[1] = Some(bound),
-            ("max_val", &Value::Int(bound)) => recorded.bounds[1] = Some(bound as f64),
-            _ => return,
+        if let Some(recorded) = attributes::read(self.pickled, key, at) {
+            self.found.modules.entry(path.to_owned()).or_default().learn(recorded);
         }
-        self.found.modules.entry(path.to_owned()).or_default().learn(recorded);
+    }
+
+    /// Records an error for an entry that should be a tensor and is not.
+    fn not_a_tensor(&mut self, at: Ref, place: &Place, way: Way, key: &str) -> Result<()> {
+        let is_expected = way == Way::Contents && (place.part.has_tensors || self.has_name_of_tensor(at, key));
+        if !is_expected || matches!(self.pickled.get(at), Value::None) {
+            return Ok(());
+        }
+        if rebuild(self.pickled, at, self.storages).is_none() {
+            let path = join(&place.path, key);
+            self.spend(&path)?;
+            let error = ImportError::unsupported("the entry is not a tensor")
+                .expected("a tensor of PyTorch")
+                .found(attributes::described(self.pickled, at))
+                .help("replace it by a tensor, `torch.as_tensor(value)`, and save the file again");
+            self.found.tensors.entry(path).or_insert(Err(error));
+        }
+        Ok(())
+    }
+
+    /// Whether an entry of a state dict is named as a tensor and may contain the numbers of one.
+    fn has_name_of_tensor(&self, at: Ref, key: &str) -> bool {
+        let may_be_tensor = match self.pickled.get(at) {
+            Value::Tuple(_) | Value::List(_) => true,
+            Value::Object(object) => {
+                !matches!(self.pickled.global(object.callable), Some((_, "scalar" | "OrderedDict" | "defaultdict")))
+            }
+            _ => false,
+        };
+        may_be_tensor && TENSORS.iter().any(|kind| key.ends_with(kind))
+    }
+
+    /// Returns the name of an entry. A key that is not a text, or too long for a layer, is described.
+    fn key(&self, key: Ref, number: usize) -> Cow<'_, str> {
+        let described = |kind: &str| Cow::Owned(format!("<{kind} as key of entry {number}>"));
+        match self.pickled.get(key) {
+            Value::Text(key) if key.len() <= LONGEST_KEY => Cow::Borrowed(key),
+            Value::Text(key) => {
+                Cow::Owned(key.chars().take(LONGEST_KEY / 4).chain(format!("… (entry {number})").chars()).collect())
+            }
+            Value::Int(key) => Cow::Owned(key.to_string()),
+            Value::None => described("None"),
+            Value::Tuple(_) => described("tuple"),
+            Value::Bool(_) => described("bool"),
+            Value::Float(_) => described("float"),
+            Value::Bytes => described("bytes"),
+            _ => described("object"),
+        }
     }
 
     fn named(&mut self, at: Ref, place: &Place, key: &str) -> Result<()> {
@@ -243,7 +259,7 @@ impl Walk<'_, '_, '_, '_> {
         if !matches!(self.pickled.get(at), Value::Dict(_) | Value::Tuple(_) | Value::List(_) | Value::Object(_)) {
             return Ok(());
         }
-        let path = if place.path.is_empty() { key.to_owned() } else { format!("{}.{key}", place.path) };
+        let path = join(&place.path, key);
         self.spend(&path)?;
         self.child(at, path, place.depth + 1, place.part)
     }
@@ -263,7 +279,7 @@ impl Walk<'_, '_, '_, '_> {
         let is_new = self.entered.insert((at, false));
         // Of what is shared, only modules are visited again.
         if is_new && !part.is_repeated || part.has_modules {
-            let part = Part { has_modules: false, is_repeated: part.is_repeated || !is_new };
+            let part = Part { is_repeated: part.is_repeated || !is_new, ..Part::default() };
             self.queue.push_back(Place { at, way: Way::Contents, path, depth, part });
         }
         Ok(())
@@ -275,7 +291,7 @@ impl Walk<'_, '_, '_, '_> {
         if depth <= MAX_DEPTH {
             self.spend(&module.path)?;
             let is_repeated = !self.entered.insert((at, false)) || module.part.is_repeated;
-            let part = Part { has_modules, is_repeated };
+            let part = Part { has_modules, has_tensors: !has_modules, is_repeated };
             self.queue.push_back(Place { at, way: Way::Contents, path: module.path.clone(), depth, part });
         }
         Ok(())

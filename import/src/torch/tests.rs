@@ -77,6 +77,119 @@ fn modules_have_their_parameters_by_name() {
     assert_eq!((module.stride, module.epsilon, module.padding), (Some([2, 1]), Some(0.5), None));
 }
 
+/// A module `layer` with the attribute `key`.
+fn module(key: &str, value: &[u8]) -> crate::state_dict::Module {
+    let key = [&[b'U', key.len() as u8], key.as_bytes()].concat();
+    let inner = [b"cmine\nInner\n)\x81}(U\x08_modules}", &key[..], value, b"ub"].concat();
+    let bytes = program(&[b"cmine\nOuter\n)\x81}U\x08_modules}U\x05layer", &inner, b"ssb"]);
+    collected(&bytes).unwrap().modules.remove("layer").unwrap()
+}
+
+#[test]
+fn attributes_of_unexpected_types_are_recorded() {
+    const SCALAR: &[u8] = b"cnumpy.core.multiarray\nscalar\n)R";
+    let pair = [b"(", SCALAR, SCALAR, b"t"].concat();
+    for (key, value, found) in [
+        ("eps", SCALAR, "numpy.core.multiarray.scalar"),
+        ("max_val", SCALAR, "numpy.core.multiarray.scalar"),
+        ("stride", &pair, "a list of numpy.core.multiarray.scalar"),
+        ("padding", b"U\x04full", "'full'"),
+        ("dilation", b"K\x02\x85", "a list of 1 value"),
+        ("use_res_connect", b"K\0", "0"),
+        ("has_skip", b"N", "None"),
+        ("padding_mode", b"N", "None"),
+        ("output_size", SCALAR, "numpy.core.multiarray.scalar"),
+    ] {
+        let module = module(key, value);
+        assert_eq!(module.unread.get(key).map(String::as_str), Some(found), "{key}");
+    }
+    let size = module("stride", b"ctorch\nSize\nK\x02K\x01\x86\x85R");
+    assert_eq!((size.stride, size.unread.len()), (Some([2, 1]), 0));
+    assert!(module("padding", b"U\x04same").unread.is_empty());
+    assert!(module("divisor_override", SCALAR).has_divisor);
+}
+
+#[test]
+fn functions_of_objects_are_recorded() {
+    for (key, value) in [
+        ("forward", &b"cmine\nforward\n"[..]),
+        ("_conv_forward", b"cfunctools\npartial\n)R"),
+        ("_call_impl", b"cmine\nCallable\n)\x81"),
+        ("act", b"ctorch.nn.functional\nrelu\n"),
+        ("pool", b"c__builtin__\ngetattr\n)R"),
+    ] {
+        assert_eq!(module(key, value).own_method.as_deref(), Some(key));
+    }
+    for (key, value) in [
+        ("norm_layer", &b"ctorch.nn.modules.batchnorm\nBatchNorm2d\n"[..]),
+        ("dtype", b"ctorch\nfloat32\n"),
+        ("config", b"cmine\nConfig\n)\x81"),
+        ("training", b"\x89"),
+    ] {
+        assert_eq!(module(key, value).own_method, None, "{key}");
+    }
+}
+
+/// A dictionary of one entry.
+fn entry(key: &[u8], value: &[u8]) -> StateDict<'static> {
+    collected(&program(&[b"}", key, value, b"s"])).unwrap()
+}
+
+#[test]
+fn entries_with_unusual_keys_are_named() {
+    let long = [&b"X\xc9\0\0\0"[..], &[b'g'; 201]].concat();
+    for (key, name) in [
+        (&b"N"[..], "<None as key of entry 0>"),
+        (b"U\x01a\x85", "<tuple as key of entry 0>"),
+        (b"\x88", "<bool as key of entry 0>"),
+        (b"G\x3f\xe0\0\0\0\0\0\0", "<float as key of entry 0>"),
+        (b"K\x07", "7"),
+        (&long, &format!("{}… (entry 0)", "g".repeat(50))),
+    ] {
+        let dict = entry(key, TENSOR);
+        assert_eq!(dict.tensors.keys().collect::<Vec<_>>(), [name]);
+    }
+}
+
+#[test]
+fn entries_that_are_no_dense_tensors_are_errors() {
+    let array = |dtype: &[u8]| {
+        let dtype = [b"cnumpy\ndtype\nU\x02", dtype, b"\x85R"].concat();
+        [&b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01)"[..], &dtype, b"\x89U\0tb"].concat()
+    };
+    let numbers = array(b"f4");
+    for (value, problem) in [
+        (&b"ctorch._utils\n_rebuild_sparse_tensor\n)R"[..], "a sparse tensor"),
+        (b"ctorch._utils\n_rebuild_nested_tensor\n)R", "_rebuild_nested_tensor"),
+        (&numbers, "the array is of NumPy"),
+        (b"](G\x3f\xe0\0\0\0\0\0\0e", "a list of 1 value"),
+        (b"cmine\nArray\n)R", "found: mine.Array"),
+    ] {
+        let dict = entry(b"U\x06a.bias", value);
+        let error = dict.tensors["a.bias"].as_ref().unwrap_err().to_string();
+        assert!(error.contains(problem) && error.contains("help: "), "{error}");
+    }
+    for (key, value) in [
+        (&b"U\x05names"[..], &array(b"U5")[..]),
+        (b"U\x06a.bias", b"N"),
+        (b"U\x06a.bias", b"\x88"),
+        (b"U\x04rows", b"](K\x01e"),
+    ] {
+        assert!(entry(key, value).tensors.is_empty());
+    }
+    // A parameter of a module.
+    let module = program(&[b"cmine\nInner\n)\x81}(U\x08_modules}U\x0b_parameters}(U\x01wcmine\nLazy\n)RU\x01bNuub"]);
+    let dict = collected(&module).unwrap();
+    assert!(dict.tensors["w"].is_err() && dict.tensors.len() == 1);
+}
+
+#[test]
+fn graphs_of_fx_are_refused() {
+    let bytes = program(&[b"ctorch.fx.graph_module\nreduce_graph_module\n)R"]);
+    let error = collected(&bytes).err().unwrap().to_string();
+    assert!(error.contains("torch.fx.GraphModule") && error.contains("torch.onnx.export"), "{error}");
+}
+
 #[test]
 fn cycles_and_shared_values_are_visited_once() {
     // a = []; a.append(a); {"x": a, "w": tensor}
