@@ -290,7 +290,7 @@ fn import_writes_weights_and_spec_into_the_current_folder() {
     let (_, refused) = bad(folder.path(), &["inspect", "net.onnx", "--spec", "net.yaml"], 1);
     assert!(refused.contains("net.onnx is a model") && refused.contains("mbvc import net.onnx --spec"), "{refused}");
     let (_, refused) = bad(folder.path(), &["inspect", "net.safetensors", "--width", "0.5"], 1);
-    assert!(refused.contains("do not fit"), "{refused}");
+    assert!(refused.contains("does not fit the network"), "{refused}");
     let (_, refused) = bad(folder.path(), &["import", "net.onnx", "--output", "absent/w.safetensors"], 1);
     assert!(refused.contains("its folder does not exist"), "{refused}");
 
