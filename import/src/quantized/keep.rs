@@ -16,6 +16,9 @@ use crate::tensor::{Data, Tensor};
 
 const REMEDY: &str = "import its weights as float32 with `mbvc import --dequantize`";
 
+/// Greatest relative difference between a float32 product and the same product in float64, of rounded factors.
+const TOLERANCE: f64 = 2.5e-7;
+
 /// A quantized network in the form of the container.
 pub struct Kept {
     pub precision: Precision,
@@ -262,15 +265,8 @@ impl Keeper<'_> {
                 }
             }
         }
-        let steps = real.iter().enumerate().map(|(at, real)| {
-            let steps = (real / (f64::from(input) * f64::from(of_channel(at)))).round_ties_even();
-            // The cast is exact within the limits, which exclude NaN.
-            (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&steps).then_some(steps as i32)
-        });
-        steps.collect::<Option<_>>().ok_or_else(|| {
-            unsupported("the bias does not fit 32 bits in units of input scale * weight scale")
-                .expected("a larger weight scale")
-        })
+        let steps = |(at, real): (usize, &f64)| real / (f64::from(input) * f64::from(of_channel(at)));
+        real.iter().enumerate().map(steps).map(whole).collect()
     }
 
     fn push(&mut self, name: String, shape: Vec<usize>, data: Data) {
@@ -280,7 +276,6 @@ impl Keeper<'_> {
 
 /// Whether the bias has units of `scale`, to within the rounding of a float32 product.
 fn has_unit(bias: &Constant<'_>, scale: impl Fn(usize) -> f32) -> bool {
-    const TOLERANCE: f64 = 2.5e-7;
     let Some(Quantization { scales, zeros, .. }) = bias.quantization() else { return false };
     zeros.iter().all(|zero| *zero == 0)
         && (0..bias.len()).all(|at| {
@@ -288,3 +283,26 @@ fn has_unit(bias: &Constant<'_>, scale: impl Fn(usize) -> f32) -> bool {
             (own - f64::from(scale(at))).abs() <= own.abs() * TOLERANCE
         })
 }
+/// Converts a bias in units of input scale * weight scale to an integer.
+///
+/// # Errors
+/// If it is not an integer, to within the rounding of a float32 product, or exceeds 32 bits.
+fn whole(steps: f64) -> Result<i32> {
+    let rounded = steps.round_ties_even();
+    // NaN is outside the limits, too.
+    if !(f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&rounded) {
+        return Err(unsupported("the bias does not fit 32 bits in units of input scale * weight scale")
+            .expected("a larger weight scale"));
+    }
+    if (steps - rounded).abs() > steps.abs() * TOLERANCE {
+        return Err(unsupported(
+            "the bias is not a multiple of input scale * weight scale, and rounding it would change the scores",
+        )
+        .expected("an int32 bias in these units")
+        .found(format!("a value of {steps:.3} units"))
+        .help(format!("quantize with the default `QuantizeBias` of `quantize_static`, or {REMEDY}")));
+    }
+    // Exact within the limits.
+    Ok(rounded as i32)
+}
+

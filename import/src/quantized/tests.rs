@@ -245,6 +245,41 @@ fn a_bias_in_other_units_is_converted() {
     assert!(error.contains("classifier") && error.contains("does not fit 32 bits"), "{error}");
 }
 
+/// As written with `extra_options={"QuantizeBias": False}`.
+#[test]
+fn rejects_a_bias_of_floats_unless_it_is_exact() {
+    let plain = File::open("qdq_channels.onnx").keep().unwrap();
+    for (operator, nth, role) in [("Conv", 0, "stem"), ("Conv", 1, "block1.depthwise"), ("Gemm", 0, "classifier")] {
+        let with_floats = |shift: f64| {
+            let mut file = File::open("qdq_channels.onnx");
+            let layer = file.all(operator)[nth];
+            let bias = file.nodes()[layer].input[2].clone();
+            let pair = file.find(&bias, false);
+            let [steps, scales] = [0, 1].map(|at| file.nodes()[pair].input[at].clone());
+            let steps = file.tensor(&steps).raw_data.clone();
+            let scales = file.tensor(&scales).raw_data.clone();
+            let pairs = steps.chunks_exact(4).zip(scales.chunks_exact(4));
+            let floats = pairs.map(|(step, scale)| {
+                let step = f64::from(i32::from_le_bytes(step.try_into().unwrap()));
+                ((step + shift) * f64::from(f32::from_le_bytes(scale.try_into().unwrap()))) as f32
+            });
+            let (count, bytes) = (scales.len() / 4, floats.flat_map(f32::to_le_bytes).collect::<Vec<_>>());
+            file.add_tensor("floats", 1, &[i64::try_from(count).unwrap()], &bytes);
+            let layer = &mut file.nodes()[layer];
+            layer.name = "layer".into();
+            layer.input[2] = "floats".into();
+            file
+        };
+        assert_eq!(with_floats(0.0).keep().unwrap().container.tensors, plain.container.tensors, "{role}");
+        let error = with_floats(0.25).rejection();
+        assert!(
+            error.contains(&format!("{role}, node 'layer' ({operator}): the bias is not a multiple of")),
+            "{error}"
+        );
+        assert!(error.contains(".250 units") && error.contains("`QuantizeBias`"), "{error}");
+    }
+}
+
 #[test]
 fn rejects_a_clip_between_different_quantizations() {
     let mut file = File::open("qdq_symmetric.onnx");
@@ -269,7 +304,10 @@ fn implied_activations_follow_the_range() {
     let [first, _] = file.pair_after(stem);
     let scale = file.nodes()[first].input[1].clone();
     file.tensor(&scale).raw_data = 0.05f32.to_le_bytes().to_vec().into();
-    assert_eq!(file.keep().unwrap().container.metadata["mbvc.activation"], "relu");
+    // The biases of the next layer are in units of the scale.
+    assert!(file.rejection().contains("block1.depthwise, "), "{}", file.rejection());
+    let imported = read_bytes(&file.0.encode_to_vec(), "m.onnx", &ReadOptions::default()).unwrap();
+    assert_eq!(imported.container.metadata["mbvc.activation"], "relu");
     // Values below 0 imply no activation.
     let zero = file.nodes()[first].input[2].clone();
     file.tensor(&zero).raw_data = vec![3].into();
