@@ -34,7 +34,7 @@ use scope::{Axes, Scope, Slot};
 pub use external::load as load_external_data;
 pub use proto::Model;
 #[cfg(test)]
-pub use proto::{Node as Operator, Tensor};
+pub use proto::{Node as Operator, Tensor, ValueInfo};
 
 /// Supported versions of the operators. Earlier ones broadcast by attributes and train by default; the meaning of later ones is
 /// unknown.
@@ -109,7 +109,7 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
         nodes::read(&mut scope, node)?;
     }
     let mut facts = live::ignored(graph, &live);
-    let outputs = outputs(graph, &scope, &mut facts)?;
+    let outputs = outputs(graph, &mut scope, &mut facts)?;
     if scope.nodes.iter().any(has_half_weights) {
         scope.notes.push(
             "the weights are float16 and are converted to float32 exactly; the network computes in float32, so scores \
@@ -168,12 +168,16 @@ fn has_half_weights(node: &Node<'_>) -> bool {
 }
 
 /// Returns the outputs that depend on the image, and adds the others to `ignored`.
-fn outputs<'a>(graph: &'a proto::Graph, scope: &Scope<'a>, ignored: &mut Vec<Fact>) -> Result<Vec<Output<'a>>> {
+fn outputs<'a>(graph: &'a proto::Graph, scope: &mut Scope<'a>, ignored: &mut Vec<Fact>) -> Result<Vec<Output<'a>>> {
     let mut outputs = Vec::new();
     for proto::ValueInfo { name, .. } in &graph.output {
         match scope.named(name) {
-            Some(Slot::Data { value, .. } | Slot::Integers { value, .. }) => {
-                outputs.push(Output { name: name.into(), value: *value });
+            Some(slot @ (Slot::Data { value, .. } | Slot::Integers { value, .. })) => {
+                let (value, is_float) = (*value, matches!(slot, Slot::Data { .. }) && !scope.is_dequantized(name));
+                outputs.push(Output { name: name.into(), value });
+                if is_float {
+                    scope.quants.return_as_float(value, format!("output '{}'", shorten(name)));
+                }
             }
             Some(Slot::Stored(_) | Slot::Constant(_) | Slot::Sizes(_) | Slot::Computed) => ignored.push(Fact {
                 key: "ignored",

@@ -251,7 +251,7 @@ fn alias<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         return Err(ImportError::unsupported("the dropout is in training mode")
             .help("export the model in evaluation mode (`model.eval()`)"));
     }
-    scope.name(node, numbers)?;
+    scope.name_alias(node, numbers)?;
     // The mask of Dropout.
     for name in node.output.iter().skip(1).filter(|name| !name.is_empty()) {
         scope.bind(name, Slot::Computed)?;

@@ -94,7 +94,7 @@ pub fn dequantize<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()
         return scope.name(node, slot);
     }
     let (value, axes, _) = integers(scope, node, [0, 1, 2])?;
-    scope.name(node, Slot::Data { value, axes })
+    scope.name_dequantized(node, Slot::Data { value, axes })
 }
 
 /// Returns the quantized activation at input `at[0]`, after comparing the scale and zero point at the other two inputs

@@ -34,7 +34,7 @@ pub fn reshape<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Att
     };
     let flat = scope.push(node, Op::Flatten, vec![value]);
     scope.quants.inherit(flat, value);
-    scope.name(node, numbers.of(flat, axes))
+    scope.name_alias(node, numbers.of(flat, axes))
 }
 
 /// Returns the axes of Squeeze or Unsqueeze: an attribute before opset 13, an input since.
@@ -52,7 +52,7 @@ fn listed<'a>(scope: &Scope<'a>, node: &'a proto::Node, attributes: Attributes<'
 pub fn transpose<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
     let (value, axes, numbers) = scope.moved(node)?;
     match attributes.ints("perm").and_then(|order| axes.permuted(order)) {
-        Some(permuted) => scope.name(node, numbers.of(value, permuted)),
+        Some(permuted) => scope.name_alias(node, numbers.of(value, permuted)),
         None => scope.other(node, Op::Other),
     }
 }

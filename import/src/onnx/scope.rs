@@ -93,6 +93,8 @@ pub struct Scope<'a> {
     /// Scale and zero point of a quantized input image.
     pub pixels: Option<(f64, i64)>,
     names: HashMap<&'a str, Slot<'a>>,
+    /// Names of values after DequantizeLinear. Other names of floats are those of values before QuantizeLinear.
+    dequantized: HashSet<&'a str>,
     /// Values that depend on an unknown operator.
     unknown: HashSet<Value>,
     values: Value,
@@ -112,6 +114,7 @@ impl<'a> Scope<'a> {
             image: [None; 3],
             pixels: None,
             names: HashMap::new(),
+            dequantized: HashSet::new(),
             unknown: HashSet::new(),
             values: 0,
             left: most,
@@ -215,8 +218,25 @@ impl<'a> Scope<'a> {
         if matches!(op, Op::Other) || inputs.iter().any(|value| self.is_unknown(*value)) {
             self.unknown.insert(output);
         }
+        for value in self.floats(node, &inputs) {
+            self.quants.read_as_float(value, || place(node).text());
+        }
         self.nodes.push(Node { place: place(node), op, inputs, output });
         output
+    }
+
+    /// Returns those of `values` that the node reads as floats, rather than after DequantizeLinear.
+    fn floats(&self, node: &'a proto::Node, values: &[Value]) -> Vec<Value> {
+        let value = |name: &String| match self.names.get(name.as_str())? {
+            Slot::Data { value, .. } if !self.is_dequantized(name) && values.contains(value) => Some(*value),
+            _ => None,
+        };
+        node.input.iter().filter_map(value).collect()
+    }
+
+    /// Whether the name is that of a value after DequantizeLinear.
+    pub fn is_dequantized(&self, name: &str) -> bool {
+        self.dequantized.contains(name)
     }
 
     /// Adds an operation; its value is the node's first output.
@@ -251,6 +271,20 @@ impl<'a> Scope<'a> {
         match node.output.first() {
             Some(name) => self.bind(name, slot),
             None => Err(ImportError::malformed("the node has no output")),
+        }
+    }
+
+    /// Binds the node's first output to `slot`, the value of DequantizeLinear.
+    pub fn name_dequantized(&mut self, node: &'a proto::Node, slot: Slot<'a>) -> Result<()> {
+        self.dequantized.extend(node.output.first().map(String::as_str));
+        self.name(node, slot)
+    }
+
+    /// Binds the node's first output to `slot`, which has the numbers of input 0.
+    pub fn name_alias(&mut self, node: &'a proto::Node, slot: Slot<'a>) -> Result<()> {
+        match node.input.first() {
+            Some(input) if self.is_dequantized(input) => self.name_dequantized(node, slot),
+            _ => self.name(node, slot),
         }
     }
 

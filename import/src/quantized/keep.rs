@@ -58,6 +58,12 @@ pub fn keep(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<Option<Kept>> 
     keeper.layer(&chain.head)?;
     keeper.value("head.pool", Some(chain.pool.output))?;
     chain.dense.iter().chain([&chain.classifier]).try_for_each(|layer| keeper.layer(layer))?;
+    if let Some(output) = chain.classifier.output().and_then(|logits| graph.quants.float_output(logits)) {
+        return Err(unsupported("the logits are an output of the model before their quantization")
+            .role("output")
+            .expected("the quantized value as the output")
+            .found(output));
+    }
     // ONNX's pools are means for any window: the result has its own scale.
     let averages = chain.pool.windowed && graph.format == Format::TfLite;
     let precision = if integer == Integer::Int8 { Precision::Int8 } else { Precision::Uint8 };
@@ -138,12 +144,20 @@ impl Keeper<'_> {
     /// Adds the scale and zero point of a value, in the container's type.
     fn value(&mut self, name: &str, value: Option<Value>) -> Result<()> {
         let wrong = |problem: String| unsupported(problem).role(name.to_owned());
-        let quant = match value.and_then(|value| self.graph.quants.get(value)) {
+        let not_quantized = || wrong("the value is not quantized, but others are".into());
+        let value = value.ok_or_else(not_quantized)?;
+        let quant = match self.graph.quants.get(value) {
             Some(Quantized::Once(quant)) => quant,
             Some(Quantized::Differently) => return Err(wrong("the value has several quantizations".into())),
             Some(Quantized::PerChannel) => return Err(wrong("the value has scales per channel".into())),
-            None => return Err(wrong("the value is not quantized, but others are".into())),
+            None => return Err(not_quantized()),
         };
+        if let Some(reader) = self.graph.quants.float_reader(value) {
+            return Err(wrong("the value is read both before and after its quantization".into())
+                .expected("operations that all read the quantized value")
+                .found(format!("{reader} reads the value before its quantization"))
+                .help(format!("insert QuantizeLinear and DequantizeLinear before that operation, too, or {REMEDY}")));
+        }
         if !quant.is_byte() {
             return Err(wrong(format!("the value has element type {:?}", quant.dtype)).expected("int8 or uint8"));
         }
@@ -178,10 +192,10 @@ impl Keeper<'_> {
             return Err(unsupported("values are quantized before the activation, but not after it")
                 .help(format!("quantize with `quant_format=QuantFormat.QDQ`, or {REMEDY}")));
         }
-        let output = quants.once(*output);
+        let output = quants.get(*output);
         // With equal steps, clamping after rounding equals clamping before it.
         let rounds_again = clamped.iter().filter_map(|value| quants.get(*value)).any(|quantized| match quantized {
-            Quantized::Once(quant) => output.is_none_or(|output| !quant.is_same(output)),
+            Quantized::Once(quant) => !matches!(output, Some(Quantized::Once(output)) if quant.is_same(output)),
             _ => true,
         });
         if rounds_again {
@@ -274,15 +288,6 @@ impl Keeper<'_> {
     }
 }
 
-/// Whether the bias has units of `scale`, to within the rounding of a float32 product.
-fn has_unit(bias: &Constant<'_>, scale: impl Fn(usize) -> f32) -> bool {
-    let Some(Quantization { scales, zeros, .. }) = bias.quantization() else { return false };
-    zeros.iter().all(|zero| *zero == 0)
-        && (0..bias.len()).all(|at| {
-            let own = scales.get(if scales.len() == 1 { 0 } else { at }).copied().unwrap_or(f64::NAN);
-            (own - f64::from(scale(at))).abs() <= own.abs() * TOLERANCE
-        })
-}
 /// Converts a bias in units of input scale * weight scale to an integer.
 ///
 /// # Errors
@@ -306,3 +311,12 @@ fn whole(steps: f64) -> Result<i32> {
     Ok(rounded as i32)
 }
 
+/// Whether the bias has units of `scale`, to within the rounding of a float32 product.
+fn has_unit(bias: &Constant<'_>, scale: impl Fn(usize) -> f32) -> bool {
+    let Some(Quantization { scales, zeros, .. }) = bias.quantization() else { return false };
+    zeros.iter().all(|zero| *zero == 0)
+        && (0..bias.len()).all(|at| {
+            let own = scales.get(if scales.len() == 1 { 0 } else { at }).copied().unwrap_or(f64::NAN);
+            (own - f64::from(scale(at))).abs() <= own.abs() * TOLERANCE
+        })
+}

@@ -3,7 +3,7 @@
 use prost::Message as _;
 
 use crate::error::Result;
-use crate::onnx::{Model, Operator as Node, Tensor, decode};
+use crate::onnx::{Model, Operator as Node, Tensor, ValueInfo, decode};
 use crate::{ErrorKind, Imported, ReadOptions, read_bytes};
 
 /// A fixture to modify.
@@ -278,6 +278,60 @@ fn rejects_a_bias_of_floats_unless_it_is_exact() {
         );
         assert!(error.contains(".250 units") && error.contains("`QuantizeBias`"), "{error}");
     }
+}
+
+/// The input of a block with a residual: one of its two readers reads the value before its quantization.
+#[test]
+fn rejects_readers_of_a_value_before_its_quantization() {
+    let fork = |fixture: &str, operator: &str, through: Option<&str>| {
+        let mut file = File::open(fixture);
+        let add = file.all("Add")[0];
+        let skip = (0..2).find(|at| {
+            let name = file.nodes()[add].input[*at].clone();
+            file.nodes().iter().filter(|node| node.input.contains(&name)).count() == 2
+        });
+        let after = file.nodes()[add].input[skip.unwrap()].clone();
+        let dequantize = file.find(&after, false);
+        let integers = file.nodes()[dequantize].input[0].clone();
+        let quantize = file.find(&integers, false);
+        let before = file.nodes()[quantize].input[0].clone();
+        let reader = file.nodes().iter().position(|node| node.op_type == operator && node.input.contains(&after));
+        let read = through.map_or(before.clone(), |_| "alias".into());
+        let reader = &mut file.nodes()[reader.unwrap()];
+        reader.name = "reader".into();
+        reader.input.iter_mut().filter(|name| **name == after).for_each(|name| name.clone_from(&read));
+        let alias = |operator: &str| Node {
+            op_type: operator.into(),
+            input: vec![before],
+            output: vec!["alias".into()],
+            ..Node::default()
+        };
+        file.nodes().splice(quantize..quantize, through.map(alias));
+        file
+    };
+    for (operator, through) in [("Add", None), ("Conv", None), ("Add", Some("Identity")), ("Conv", Some("Dropout"))] {
+        let error = fork("qdq_symmetric.onnx", operator, through).rejection();
+        assert!(error.contains("the value is read both before and after its quantization"), "{error}");
+        assert!(error.contains(&format!("found: node 'reader' ({operator})")), "{error}");
+        // Without a Clip, the quantization is the activation.
+        let error = fork("qdq_channels.onnx", operator, through).keep().unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("no activation, and node 'reader' ({operator}) reads the value before")),
+            "{error}"
+        );
+    }
+}
+
+/// The model returns the logits in floats, and the scores of the quantized logits.
+#[test]
+fn rejects_logits_that_are_returned_before_their_quantization() {
+    let mut file = File::open("qdq_channels.onnx");
+    let gemm = file.all("Gemm")[0];
+    let logits = file.nodes()[gemm].output[0].clone();
+    let output = ValueInfo { name: logits.clone(), r#type: None };
+    file.0.graph.as_mut().unwrap().output.push(output);
+    let error = file.rejection();
+    assert!(error.contains("before their quantization") && error.contains(&logits), "{error}");
 }
 
 #[test]

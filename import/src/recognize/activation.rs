@@ -38,7 +38,13 @@ impl Clamped {
             (Some([0.0, f64::INFINITY]), true) => Activation::Relu,
             (Some([low, high]), _) => return Err(wrong(format!("an activation that clamps to [{low}, {high}]"))),
             (None, true) if quants.once(value).is_some_and(|quant| evidence.imply(quant, role)) => return Ok(()),
-            (None, true) => return Err(wrong(format!("no activation, but {next}"))),
+            (None, true) => {
+                let reader = quants.float_reader(value).filter(|_| quants.get(value).is_some());
+                return Err(wrong(match reader {
+                    Some(reader) => format!("no activation, and {reader} reads the value before its quantization"),
+                    None => format!("no activation, but {next}"),
+                }));
+            }
         };
         evidence
             .add(kind, role)

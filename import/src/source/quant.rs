@@ -68,28 +68,54 @@ pub enum Quantized {
 
 /// The quantized values of a graph.
 #[derive(Debug, Default)]
-pub struct Quants(HashMap<Value, Quantized>);
+pub struct Quants {
+    values: HashMap<Value, Quantized>,
+    /// The first operation that reads a value before its quantization.
+    float_readers: HashMap<Value, String>,
+    /// Outputs of the model that return a value before its quantization.
+    float_outputs: HashMap<Value, String>,
+}
 
 impl Quants {
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.values.is_empty()
     }
 
     pub fn get(&self, value: Value) -> Option<Quantized> {
-        self.0.get(&value).copied()
+        self.values.get(&value).copied()
     }
 
-    /// Returns the quantization of a value that has exactly one.
+    /// Returns the quantization of a value that has exactly one, which all operations read.
     pub fn once(&self, value: Value) -> Option<ValueQuant> {
         match self.get(value) {
-            Some(Quantized::Once(quant)) => Some(quant),
+            Some(Quantized::Once(quant)) if !self.float_readers.contains_key(&value) => Some(quant),
             _ => None,
         }
     }
 
+    /// Records that the operation at `place` reads `value` before its quantization, if it has one.
+    pub fn read_as_float(&mut self, value: Value, place: impl FnOnce() -> String) {
+        self.float_readers.entry(value).or_insert_with(place);
+    }
+
+    /// Records that an output of the model is `value` before its quantization, if it has one.
+    pub fn return_as_float(&mut self, value: Value, output: String) {
+        self.float_outputs.entry(value).or_insert(output);
+    }
+
+    /// Returns the first operation that reads `value` before its quantization.
+    pub fn float_reader(&self, value: Value) -> Option<&str> {
+        self.float_readers.get(&value).map(String::as_str)
+    }
+
+    /// Returns the first output that is `value` before its quantization.
+    pub fn float_output(&self, value: Value) -> Option<&str> {
+        self.float_outputs.get(&value).map(String::as_str)
+    }
+
     /// Adds a quantization of `value`. Of equivalent ones the last is kept, which the computation uses.
     pub fn add(&mut self, value: Value, quantized: Quantized) {
-        match self.0.entry(value) {
+        match self.values.entry(value) {
             Entry::Vacant(entry) => drop(entry.insert(quantized)),
             Entry::Occupied(mut entry) => {
                 let same = match (*entry.get(), quantized) {
@@ -104,7 +130,7 @@ impl Quants {
     /// Copies the quantization of `from` to `to`, a reshape of it.
     pub fn inherit(&mut self, to: Value, from: Value) {
         if let Some(quantized) = self.get(from) {
-            self.0.insert(to, quantized);
+            self.values.insert(to, quantized);
         }
     }
 }
@@ -115,6 +141,18 @@ mod tests {
 
     const fn quant(dtype: DType, zero_point: i64) -> Quantized {
         Quantized::Once(ValueQuant { dtype, scale: 0.5, zero_point })
+    }
+
+    #[test]
+    fn a_value_that_is_also_read_as_floats_has_no_single_quantization() {
+        let mut quants = Quants::default();
+        quants.add(0, quant(DType::U8, 0));
+        assert!(quants.once(0).is_some() && quants.float_reader(0).is_none());
+        for place in ["first", "second"] {
+            quants.read_as_float(0, || place.into());
+        }
+        assert_eq!((quants.once(0), quants.float_reader(0)), (None, Some("first")));
+        assert_eq!(quants.get(0), Some(quant(DType::U8, 0)));
     }
 
     #[test]
