@@ -8,6 +8,9 @@ use crate::error::{ImportError, Result};
 /// Most messages, ten times those of the largest known export of a MobileNetV2.
 const MAX_MESSAGES: usize = 1 << 18;
 
+/// Most levels of messages, above the limit of the decoder.
+const MAX_DEPTH: usize = 128;
+
 /// The messages of `proto.rs` that contain others.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -33,7 +36,8 @@ impl Kind {
             (Self::Model, 7) => Self::Graph,
             (Self::Model, 8 | 25) => Self::Leaf,
             (Self::Graph, 1) => Self::Node,
-            (Self::Graph, 5) | (Self::Attribute, 5) => Self::Tensor,
+            (Self::Graph | Self::Attribute, 5) => Self::Tensor,
+            (Self::Attribute, 6 | 11) => Self::Graph,
             (Self::Graph, 11 | 12) => Self::ValueInfo,
             (Self::Node, 1 | 2) => Self::Text,
             (Self::Node, 5) => Self::Attribute,
@@ -52,7 +56,7 @@ impl Kind {
 /// Visits every field that the decoder reads. Groups are rejected: ONNX files have none.
 pub fn check(bytes: &[u8]) -> Result<()> {
     let mut left = MAX_MESSAGES;
-    match count(bytes, Kind::Model, &mut left) {
+    match count(bytes, Kind::Model, &mut left, MAX_DEPTH) {
         Some(()) => Ok(()),
         None if left == 0 => Err(ImportError::unsupported("the file contains too many nodes, attributes or tensors")
             .expected(format!("at most {MAX_MESSAGES}"))),
@@ -61,10 +65,10 @@ pub fn check(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// Returns `None` if the bytes are invalid or contain more than `left` messages. Recursion is bounded, because
-/// `Kind::child` has no cycle.
-fn count(mut bytes: &[u8], kind: Kind, left: &mut usize) -> Option<()> {
-    if matches!(kind, Kind::Text) {
+/// Returns `None` if the bytes are invalid or contain more than `left` messages. Messages below `depth` levels are not
+/// counted, because the decoder rejects them.
+fn count(mut bytes: &[u8], kind: Kind, left: &mut usize, depth: usize) -> Option<()> {
+    if depth == 0 || matches!(kind, Kind::Text) {
         return Some(());
     }
     while !bytes.is_empty() {
@@ -78,7 +82,7 @@ fn count(mut bytes: &[u8], kind: Kind, left: &mut usize) -> Option<()> {
                 bytes = rest;
                 if let Some(child) = kind.child(key >> 3) {
                     *left = left.checked_sub(1)?;
-                    count(inner, child, left)?;
+                    count(inner, child, left, depth - 1)?;
                 }
             }
             5 => bytes = bytes.get(4..)?,
@@ -135,6 +139,21 @@ mod tests {
         assert!(error.problem.contains("too many"), "{error}");
         let raw = [&[0x2a, 0x84, 0x80, 0x20, 0x4a, 0x80, 0x80, 0x20][..], &vec![0; 1 << 19]].concat();
         assert!(check(&model(&raw)).is_ok());
+    }
+
+    /// Graphs in attributes of nodes.
+    #[test]
+    fn nested_graphs_are_counted_and_bounded() {
+        let nested = |levels: usize, inner: Vec<u8>| {
+            (0..levels).fold(inner, |graph, _| field(0x0a, &field(0x2a, &field(0x32, &graph))))
+        };
+        let many = [0x0a, 0x00].repeat(MAX_MESSAGES + 1);
+        assert!(check(&model(&nested(2, many))).unwrap_err().problem.contains("too many"));
+        let deep = model(&nested(1000, vec![]));
+        assert!(check(&deep).is_ok());
+        let error = crate::onnx::decode(&deep).unwrap_err();
+        assert!(error.problem.contains("recursion"), "{error}");
+        assert!(crate::onnx::decode(&model(&nested(10, vec![]))).is_ok());
     }
 
     #[test]

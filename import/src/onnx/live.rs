@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::proto::Graph;
 use super::scope::place;
+use super::subgraph::reads;
 use crate::error::{ImportError, Result};
 use crate::source::{Fact, MAX_NODES, dependencies};
 use crate::text::{counted, shorten};
@@ -29,15 +30,15 @@ pub fn live(graph: &Graph) -> Result<Vec<usize>> {
         // An omitted output has no name.
         producers.extend(node.output.iter().filter(|name| !name.is_empty()).map(|name| (name.as_str(), at)));
     }
-    let producer = |name: &String| producers.get(name.as_str()).copied();
-    let inputs = |at: usize| Ok(graph.node[at].input.iter().filter_map(producer).collect());
+    let producer = |name: &str| producers.get(name).copied();
+    let inputs = |at: usize| Ok(reads(&graph.node[at]).into_iter().filter_map(producer).collect());
     let cycle =
         |at: usize| ImportError::malformed("the node depends on its own result").at(place(&graph.node[at]).text());
     let roots = graph.output.iter().filter_map(|output| producer(&output.name));
     let mut order = dependencies(graph.node.len(), roots, inputs, cycle)?;
     let reads_earlier = |at: &usize| {
-        let inputs = graph.node.get(*at).map_or(&[][..], |node| &node.input);
-        inputs.iter().filter_map(producer).all(|before| before < *at)
+        let inputs = graph.node.get(*at).map(reads).unwrap_or_default();
+        inputs.into_iter().filter_map(producer).all(|before| before < *at)
     };
     if order.iter().all(reads_earlier) {
         order.sort_unstable();
@@ -50,9 +51,10 @@ pub fn ignored(graph: &Graph, live: &[usize]) -> Vec<Fact> {
     let live: HashSet<usize> = live.iter().copied().collect();
     let others = graph.node.iter().enumerate().filter(|(at, _)| !live.contains(at));
     let nodes = (others.clone().count(), others.take(SHOWN).map(|(_, node)| place(node).text()).collect());
-    let read: HashSet<&String> = graph.node.iter().flat_map(|node| &node.input).collect();
-    let tensors = graph.initializer.iter().filter(|tensor| !read.contains(&tensor.name));
-    let shown = tensors.clone().take(SHOWN).map(|tensor| format!("'{}'", shorten(&tensor.name))).collect();
+    let read: HashSet<&str> = graph.node.iter().flat_map(reads).collect();
+    let tensors = graph.initializer.iter().map(|tensor| tensor.name.as_str());
+    let tensors = tensors.filter(|name| !read.contains(name));
+    let shown = tensors.clone().take(SHOWN).map(|name| format!("'{}'", shorten(name))).collect();
     let tensors = (tensors.count(), shown);
     let fact = |what: &str, (count, shown): (usize, Vec<String>), why: &str| {
         let dots = if count > SHOWN { ", …" } else { "" };

@@ -16,6 +16,7 @@ mod quantize;
 mod reshape;
 mod reverse;
 mod scope;
+mod subgraph;
 mod tensor;
 #[cfg(test)]
 mod tests;

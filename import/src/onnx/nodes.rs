@@ -19,15 +19,17 @@ pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
     result.map_err(|error| error.at(place(node).text()))
 }
 
-/// Whether any input is an activation. An unknown name counts as one; it is reported when it is read.
+/// Whether any input, or value that a subgraph captures, is an activation. An unknown name of an input counts as one; it is
+/// reported when it is read.
 fn reads_data<'a>(scope: &Scope<'a>, node: &'a proto::Node) -> bool {
-    node.input.iter().enumerate().any(|(at, name)| {
+    let is_data = node.input.iter().enumerate().any(|(at, name)| {
         !name.is_empty()
             && !matches!(
                 scope.slot(node, at),
                 Ok(Some(Slot::Stored(_) | Slot::Constant(_) | Slot::Sizes(_) | Slot::Computed))
             )
-    })
+    });
+    is_data || !scope.captured(node).is_empty()
 }
 
 /// Reads a node over constants. The few operators that exporters leave are folded.

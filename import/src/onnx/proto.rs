@@ -77,10 +77,15 @@ pub struct Attribute {
     pub s: Bytes,
     #[prost(message, optional, tag = "5")]
     pub t: Option<Tensor>,
+    /// The subgraph of a branch or of a loop.
+    #[prost(message, optional, boxed, tag = "6")]
+    pub g: Option<Box<Graph>>,
     #[prost(float, repeated, tag = "7")]
     pub floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
+    #[prost(message, repeated, tag = "11")]
+    pub graphs: Vec<Graph>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -5,8 +5,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use super::proto;
-use super::tensor;
+use super::{proto, subgraph, tensor};
 use crate::error::{ImportError, Result};
 use crate::source::{Constant, DType, Holder, Holders, Node, Op, Place, Quantization, Quants, Value};
 use crate::text::shorten;
@@ -207,6 +206,15 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Returns the activations that subgraphs of the node capture.
+    pub fn captured(&self, node: &'a proto::Node) -> Vec<Value> {
+        let value = |name: &str| match self.names.get(name)? {
+            Slot::Data { value, .. } | Slot::Integers { value, .. } => Some(*value),
+            _ => None,
+        };
+        subgraph::captures(node).into_iter().filter_map(value).collect()
+    }
+
     /// Whether `value` depends on an unknown operator, which is reported later.
     pub fn is_unknown(&self, value: Value) -> bool {
         self.unknown.contains(&value)
@@ -227,6 +235,7 @@ impl<'a> Scope<'a> {
 
     /// Returns those of `values` that the node reads as floats, rather than after DequantizeLinear.
     fn floats(&self, node: &'a proto::Node, values: &[Value]) -> Vec<Value> {
+        let values: HashSet<&Value> = values.iter().collect();
         let value = |name: &String| match self.names.get(name.as_str())? {
             Slot::Data { value, .. } if !self.is_dequantized(name) && values.contains(value) => Some(*value),
             _ => None,
@@ -259,6 +268,7 @@ impl<'a> Scope<'a> {
                 inputs.push(value);
             }
         }
+        inputs.extend(self.captured(node));
         let value = self.push(node, op, inputs);
         for name in node.output.iter().filter(|name| !name.is_empty()) {
             self.bind(name, Slot::Data { value, axes: Axes::Unknown })?;

@@ -1,6 +1,7 @@
 //! Whatever a file has beside the network is refused with its name, or reported as ignored.
 
 mod conventions;
+mod subgraphs;
 
 use prost::Message as _;
 

@@ -115,11 +115,15 @@ impl<'g> Walk<'g> {
             .role(role)
             .expected(expected)
             .found(describe(node));
-        if node.place.operator.starts_with("QLinear") {
-            return error
-                .help("quantize with `quant_format=QuantFormat.QDQ`, which keeps float operators between pairs");
+        match &*node.place.operator {
+            "If" | "Loop" | "Scan" => error.help(
+                "export the model without branches and loops, or fold constant conditions, for instance with onnxsim",
+            ),
+            operator if operator.starts_with("QLinear") => {
+                error.help("quantize with `quant_format=QuantFormat.QDQ`, which keeps float operators between pairs")
+            }
+            _ => error,
         }
-        error
     }
 
     /// Returns the number of depthwise convolutions, one for each block of a network of the family.
