@@ -3,6 +3,7 @@
 //! The role of a weight follows from the graph's edges; names of tensors and nodes are not relied on.
 
 mod axes;
+mod cast;
 mod copies;
 mod evaluate;
 mod external;

@@ -8,7 +8,7 @@ use mbvc_runtime::HeadActivation;
 use super::evaluate::{Small, evaluate};
 use super::scope::{Axes, Scope, Slot, place};
 use super::tensor::{self, Attributes, axis_of, display, non_negative};
-use super::{copies, layers, proto, qlinear, quantize, reshape, reverse};
+use super::{cast, copies, layers, proto, qlinear, quantize, reshape, reverse};
 use crate::error::{ImportError, Result};
 use crate::source::{Arithmetic, Constant, DType, Op, Values};
 use crate::text::{display_shape, shorten};
@@ -39,7 +39,7 @@ fn constant<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         _ if !is_known_domain(node) => Slot::Computed,
         "Constant" => constant_attribute(attributes)?,
         "Identity" => scope.slot(node, 0)?.unwrap_or(Slot::Computed),
-        "Cast" if is_float(attributes.int("to", 0)) => scope.slot(node, 0)?.unwrap_or(Slot::Computed),
+        "Cast" if is_float(attributes.int("to", 0)) => cast::constant(scope, node, attributes.int("to", 0))?,
         "Transpose" if !matches!(scope.slot(node, 0)?, Some(Slot::Sizes(_) | Slot::Computed)) => {
             transposed(scope, node, attributes)?
         }

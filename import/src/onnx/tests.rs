@@ -1,5 +1,6 @@
 //! Whatever a file has beside the network is refused with its name, or reported as ignored.
 
+mod constants;
 mod conventions;
 mod subgraphs;
 
