@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::proto::Graph;
+use super::proto::{Graph, SparseTensor};
 use super::scope::place;
 use super::subgraph::reads;
 use crate::error::{ImportError, Result};
@@ -52,7 +52,8 @@ pub fn ignored(graph: &Graph, live: &[usize]) -> Vec<Fact> {
     let others = graph.node.iter().enumerate().filter(|(at, _)| !live.contains(at));
     let nodes = (others.clone().count(), others.take(SHOWN).map(|(_, node)| place(node).text()).collect());
     let read: HashSet<&str> = graph.node.iter().flat_map(reads).collect();
-    let tensors = graph.initializer.iter().map(|tensor| tensor.name.as_str());
+    let sparse = graph.sparse_initializer.iter().map(SparseTensor::name);
+    let tensors = graph.initializer.iter().map(|tensor| tensor.name.as_str()).chain(sparse);
     let tensors = tensors.filter(|name| !read.contains(name));
     let shown = tensors.clone().take(SHOWN).map(|name| format!("'{}'", shorten(name))).collect();
     let tensors = (tensors.count(), shown);

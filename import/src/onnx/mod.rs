@@ -85,6 +85,7 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
     for tensor in &graph.initializer {
         scope.bind(&tensor.name, Slot::stored(tensor))?;
     }
+    scope.sparse = graph.sparse_initializer.iter().map(proto::SparseTensor::name).collect();
     let value = scope.fresh();
     let kind = input.r#type.as_ref().and_then(|r#type| r#type.tensor_type.as_ref()).map(|tensor| tensor.elem_type);
     let dtype = match kind {

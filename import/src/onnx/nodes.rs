@@ -82,6 +82,11 @@ fn evaluated<'a>(scope: &Scope<'a>, node: &'a proto::Node) -> Result<Slot<'a>> {
 
 fn constant_attribute(attributes: Attributes<'_>) -> Result<Slot<'_>> {
     let constant = |shape, values| Ok(Slot::Constant(Rc::new(Constant::new(shape, values)?)));
+    if attributes.get("sparse_value").is_some() {
+        return Err(ImportError::unsupported("the constant is a sparse tensor")
+            .expected("a dense tensor")
+            .help("store it as a dense initializer"));
+    }
     let Some(attribute) = attributes.0.iter().find(|attribute| attribute.name.starts_with("value")) else {
         return Ok(Slot::Computed);
     };

@@ -47,6 +47,21 @@ pub struct Graph {
     pub input: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "15")]
+    pub sparse_initializer: Vec<SparseTensor>,
+}
+
+/// A sparse tensor, of which only the name is read.
+#[derive(Clone, PartialEq, Message)]
+pub struct SparseTensor {
+    #[prost(message, optional, tag = "1")]
+    pub values: Option<Tensor>,
+}
+
+impl SparseTensor {
+    pub fn name(&self) -> &str {
+        self.values.as_ref().map_or("", |values| &values.name)
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -94,6 +94,8 @@ pub struct Scope<'a> {
     names: HashMap<&'a str, Slot<'a>>,
     /// Names of values after DequantizeLinear. Other names of floats are those of values before QuantizeLinear.
     dequantized: HashSet<&'a str>,
+    /// Names of sparse initializers.
+    pub sparse: HashSet<&'a str>,
     /// Values that depend on an unknown operator.
     unknown: HashSet<Value>,
     values: Value,
@@ -114,6 +116,7 @@ impl<'a> Scope<'a> {
             pixels: None,
             names: HashMap::new(),
             dequantized: HashSet::new(),
+            sparse: HashSet::new(),
             unknown: HashSet::new(),
             values: 0,
             left: most,
@@ -155,7 +158,13 @@ impl<'a> Scope<'a> {
     pub fn slot(&self, node: &'a proto::Node, at: usize) -> Result<Option<Slot<'a>>> {
         let Some(name) = node.input.get(at).filter(|name| !name.is_empty()) else { return Ok(None) };
         self.names.get(name.as_str()).cloned().map(Some).ok_or_else(|| {
-            ImportError::malformed(format!("input {at}, '{}', is not produced by an earlier node", shorten(name)))
+            let name = format!("input {at}, '{}'", shorten(name));
+            if self.sparse.contains(node.input[at].as_str()) {
+                return ImportError::unsupported(format!("{name}, is a sparse initializer"))
+                    .expected("a dense tensor")
+                    .help("replace the sparse initializers by dense ones of the same names");
+            }
+            ImportError::malformed(format!("{name}, is not produced by an earlier node"))
         })
     }
 

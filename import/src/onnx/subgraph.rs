@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::proto::{Graph, Node};
+use super::proto::{Graph, Node, SparseTensor};
 
 /// Returns the names that the node reads: its inputs, and those that its subgraphs capture.
 pub fn reads(node: &Node) -> Vec<&str> {
@@ -25,6 +25,7 @@ pub fn captures(node: &Node) -> Vec<&str> {
 fn free(graph: &Graph) -> Vec<&str> {
     let mut defined: HashSet<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
     defined.extend(graph.initializer.iter().map(|tensor| tensor.name.as_str()));
+    defined.extend(graph.sparse_initializer.iter().map(SparseTensor::name));
     defined.extend(graph.node.iter().flat_map(|node| &node.output).map(String::as_str));
     let outputs = graph.output.iter().map(|output| output.name.as_str());
     graph.node.iter().flat_map(reads).chain(outputs).filter(|name| !defined.contains(name)).collect()

@@ -1,7 +1,7 @@
-//! Constants that the graph changes.
+//! Constants that the graph changes, and those that are stored as sparse tensors.
 
-use super::super::proto::{Attribute, Node, Tensor};
-use super::{File, node};
+use super::super::proto::{Attribute, Node, SparseTensor, Tensor};
+use super::{File, ignored, node};
 use crate::Imported;
 
 /// Numbers of the classifier's bias that a cast to 16 bits rounds.
@@ -55,3 +55,21 @@ fn a_cast_of_a_constant_rounds() {
     assert_ne!(half, exact);
 }
 
+/// ONNX Runtime computes the float network of a sparse initializer that it makes dense.
+#[test]
+fn a_sparse_initializer_is_refused_with_its_name() {
+    let sparse = |name: &str| SparseTensor { values: Some(floats(name, &[1.0; 5])) };
+    let mut file = File::open("same_plain_op13.onnx");
+    file.graph().sparse_initializer.push(sparse("bias"));
+    assert!(ignored(&file.read().unwrap())[0].contains("'bias'"));
+    let logits = file.made_by("Flatten", 0);
+    let error = file.splice(&logits, node("Add", &[&logits, "bias"], "extra.out")).refused();
+    assert!(error.contains("'extra' (Add): input 1, 'bias', is a sparse initializer"), "{error}");
+    assert!(error.contains("help: replace the sparse initializers by dense ones"), "{error}");
+
+    let mut file = File::open("same_plain_op13.onnx");
+    let attribute = vec![Attribute { name: "sparse_value".into(), ..Attribute::default() }];
+    file.graph().node.insert(0, Node { attribute, ..node("Constant", &[], "bias") });
+    let error = file.splice(&logits, node("Add", &[&logits, "bias"], "extra.out")).refused();
+    assert!(error.contains("'extra' (Constant): the constant is a sparse tensor"), "{error}");
+}
