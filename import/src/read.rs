@@ -121,7 +121,9 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
         }
         None => {
             if !graph.quants.is_empty() {
-                notes.push("the quantization of values is dropped; weights are dequantized".into());
+                let dropped = "the quantization of values is dropped";
+                let has_integers = chain.layers().any(has_integer_weights);
+                notes.push(if has_integers { format!("{dropped}; weights are dequantized") } else { dropped.into() });
             } else if graph.format == Format::TfLite && chain.layers().any(has_integer_weights) {
                 notes.push(
                     "the weights are integers and the activations are floats (dynamic-range quantization): weights are \
