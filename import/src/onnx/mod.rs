@@ -36,7 +36,7 @@ use scope::{Axes, Scope, Slot};
 pub use external::load as load_external_data;
 pub use proto::Model;
 #[cfg(test)]
-pub use proto::{Node as Operator, Tensor, ValueInfo};
+pub use proto::{Attribute, Node as Operator, Tensor, ValueInfo};
 
 /// Supported versions of the operators. Earlier ones broadcast by attributes and train by default; the meaning of later ones is
 /// unknown.

@@ -40,10 +40,13 @@ impl Clamped {
             (None, true) if quants.once(value).is_some_and(|quant| evidence.imply(quant, role)) => return Ok(()),
             (None, true) => {
                 let reader = quants.float_reader(value).filter(|_| quants.get(value).is_some());
-                return Err(wrong(match reader {
-                    Some(reader) => format!("no activation, and {reader} reads the value before its quantization"),
-                    None => format!("no activation, but {next}"),
-                }));
+                return Err(match reader {
+                    Some(reader) => {
+                        wrong(format!("no activation, and {reader} reads the value before its quantization"))
+                            .help("insert QuantizeLinear and DequantizeLinear before that operation, too")
+                    }
+                    None => wrong(format!("no activation, but {next}")),
+                });
             }
         };
         evidence
