@@ -107,6 +107,11 @@ impl Axes {
         }
     }
 
+    /// Returns the axes of rows and columns of an image.
+    pub fn spatial(self) -> [usize; 2] {
+        if matches!(self, Self::Nhwc(_)) { [1, 2] } else { [2, 3] }
+    }
+
     /// Returns the axes of the mean over height and width.
     pub fn pooled(self, keeps_rank: bool) -> Self {
         match (self, keeps_rank) {
@@ -304,6 +309,41 @@ impl Reshape {
                 left.next().is_none().then_some(sizes)
             }
         }
+    }
+}
+
+/// A mean over height or width. The mean of its result over the other axis is that over the image.
+#[derive(Debug, Clone, Copy)]
+pub struct AxisMean {
+    /// The axes of the image.
+    axes: Axes,
+    axis: usize,
+    keeps_rank: bool,
+}
+
+impl AxisMean {
+    /// Returns the mean over one spatial axis of an image with these axes.
+    pub fn of(axes: Axes, over: &[i64], keeps_rank: bool) -> Option<Self> {
+        let &[axis] = over else { return None };
+        let axis = axis_of(axis, 4).filter(|axis| axes.spatial().contains(axis))?;
+        matches!(axes, Axes::Nchw(_) | Axes::Nhwc(_)).then_some(Self { axes, axis, keeps_rank })
+    }
+
+    /// Whether a mean of the result is over the other axis, and changes the rank in the same way.
+    pub fn is_completed_by(self, over: &[i64], keeps_rank: bool) -> bool {
+        let [rows, columns] = self.axes.spatial();
+        let (rank, other) = match (self.keeps_rank, self.axis == rows) {
+            (true, true) => (4, columns),
+            (true, false) => (4, rows),
+            // Without the first axis, the other one is in the place of the rows.
+            (false, _) => (3, rows),
+        };
+        matches!(*over, [axis] if axis_of(axis, rank) == Some(other)) && keeps_rank == self.keeps_rank
+    }
+
+    /// Returns the axes of the mean over both.
+    pub fn pooled(self) -> Axes {
+        self.axes.pooled(self.keeps_rank)
     }
 }
 

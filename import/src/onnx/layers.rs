@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::proto;
 use super::scope::{Axes, Scope, Slot};
-use super::tensor::{Attributes, axis_of, display, non_negative};
+use super::tensor::{Attributes, display, non_negative};
 use crate::error::{ImportError, Result};
 use crate::source::{BatchNorm, Constant, Conv, Dense, Kernel, Op, Pads, Value, Values, decimal};
 use crate::text::{display_shape, shorten};
@@ -161,33 +161,6 @@ pub fn pool<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, window: Option<[us
     let (value, axes) = scope.data(node, 0)?;
     expect_channels_first(axes)?;
     scope.emit(node, Op::Pool { window }, vec![value], axes.pooled(true))
-}
-
-/// Translates a mean of floats over height and width.
-pub fn reduce_mean<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
-    let (value, axes) = scope.data(node, 0)?;
-    let over = match attributes.ints("axes") {
-        Some(over) => over.to_vec(),
-        None => scope.constant(node, 1)?.map_or(Ok(vec![]), |over| axes_of(&over))?,
-    };
-    let pooled = mean_over(axes, &over, attributes)?;
-    scope.emit(node, Op::Pool { window: None }, vec![value], pooled)
-}
-
-/// Checks that a mean is over height and width, and returns the axes of its result.
-pub fn mean_over(axes: Axes, over: &[i64], attributes: Attributes<'_>) -> Result<Axes> {
-    let mut spatial: Vec<_> = over.iter().filter_map(|&axis| axis_of(axis, 4)).collect();
-    spatial.sort_unstable();
-    let expected = if matches!(axes, Axes::Nhwc(_)) { [1, 2] } else { [2, 3] };
-    if spatial != expected || over.len() != 2 {
-        return Err(ImportError::unsupported("the mean is not over height and width")
-            .expected(format!("axes {expected:?}"))
-            .found(format!("axes {}", display(over))));
-    }
-    if !matches!(axes, Axes::Nchw(_) | Axes::Nhwc(_)) {
-        return Err(ImportError::unsupported("the mean is not of an image"));
-    }
-    Ok(axes.pooled(attributes.int("keepdims", 1) != 0))
 }
 
 /// Translates a Gemm, a MatMul or ONNX Runtime's FusedGemm of floats.

@@ -10,6 +10,7 @@ mod external;
 mod guard;
 mod layers;
 mod live;
+mod mean;
 mod nodes;
 mod proto;
 mod qlinear;

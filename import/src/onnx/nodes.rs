@@ -8,7 +8,7 @@ use mbvc_runtime::HeadActivation;
 use super::evaluate::{Small, evaluate};
 use super::scope::{Axes, Scope, Slot, place};
 use super::tensor::{self, Attributes, axis_of, display, non_negative};
-use super::{cast, copies, layers, proto, qlinear, quantize, reshape, reverse};
+use super::{cast, copies, layers, mean, proto, qlinear, quantize, reshape, reverse};
 use crate::error::{ImportError, Result};
 use crate::source::{Arithmetic, Constant, DType, Op, Values};
 use crate::text::{display_shape, shorten};
@@ -165,7 +165,7 @@ fn operation<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         "Pad" => pad(scope, node, attributes),
         "GlobalAveragePool" => layers::pool(scope, node, None),
         "AveragePool" => layers::pool(scope, node, Some(layers::pool_window(attributes)?)),
-        "ReduceMean" => layers::reduce_mean(scope, node, attributes),
+        "ReduceMean" => mean::reduce_mean(scope, node, attributes),
         "Gemm" | "MatMul" => layers::float_dense(scope, node, attributes),
         "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => reshape::reshape(scope, node, attributes),
         "Concat" | "Expand" | "Tile" => match copies::channels(scope, node, attributes)? {

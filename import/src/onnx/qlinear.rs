@@ -7,6 +7,7 @@
 use mbvc_runtime::HeadActivation;
 
 use super::layers;
+use super::mean::mean_over;
 use super::proto;
 use super::quantize::{bias, integers, result, weight};
 use super::scope::{Axes, Scope, Slot};
@@ -89,7 +90,7 @@ pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attrib
             (Op::Pool { window: Some(layers::pool_window(attributes)?) }, vec![value], axes.pooled(true), [3, 4])
         }
         "QLinearReduceMean" => {
-            let axes = layers::mean_over(axes, attributes.ints("axes").unwrap_or_default(), attributes)?;
+            let axes = mean_over(axes, attributes.ints("axes").unwrap_or_default(), attributes)?;
             (Op::Pool { window: None }, vec![value], axes, [3, 4])
         }
         "QLinearSigmoid" => (Op::Scores(HeadActivation::Sigmoid), vec![value], axes, [3, 4]),

@@ -11,6 +11,7 @@ use crate::source::{Constant, DType, Holder, Holders, Node, Op, Place, Quantizat
 use crate::text::shorten;
 
 pub use super::axes::Axes;
+use super::axes::AxisMean;
 
 /// Meaning of a name.
 #[derive(Debug, Clone)]
@@ -94,6 +95,8 @@ pub struct Scope<'a> {
     names: HashMap<&'a str, Slot<'a>>,
     /// Names of values after DequantizeLinear. Other names of floats are those of values before QuantizeLinear.
     dequantized: HashSet<&'a str>,
+    /// Means over one axis of an image, of which the other axis is left.
+    pub axis_means: HashMap<Value, AxisMean>,
     /// Names of sparse initializers.
     pub sparse: HashSet<&'a str>,
     /// Values that depend on an unknown operator.
@@ -116,6 +119,7 @@ impl<'a> Scope<'a> {
             pixels: None,
             names: HashMap::new(),
             dequantized: HashSet::new(),
+            axis_means: HashMap::new(),
             sparse: HashSet::new(),
             unknown: HashSet::new(),
             values: 0,

@@ -2,6 +2,7 @@
 
 mod constants;
 mod conventions;
+mod means;
 mod subgraphs;
 
 use prost::Message as _;

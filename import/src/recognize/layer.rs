@@ -129,6 +129,7 @@ pub fn describe(node: &Node<'_>) -> String {
         Op::Repeat { channels } => format!("{channels} copies of an image"),
         Op::Add => "an addition of two values".into(),
         Op::Pool { .. } => "an average pool".into(),
+        Op::AxisMean => "a mean over one axis".into(),
         Op::Flatten => "a reshape".into(),
         Op::Scores(activation) => format!("a {activation}"),
         Op::Ranking => "an argmax or top-k".into(),

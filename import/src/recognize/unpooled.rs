@@ -18,7 +18,7 @@ impl Walk<'_> {
             node = self.readers(node.output).next()?;
             match node.op {
                 Op::BatchNorm(_) | Op::Affine(_) | Op::Clamp { .. } => {}
-                Op::Pool { .. } => return None,
+                Op::Pool { .. } | Op::AxisMean => return None,
                 _ => break,
             }
         }

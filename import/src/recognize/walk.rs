@@ -146,7 +146,7 @@ impl<'g> Walk<'g> {
     }
 
     pub fn is_pooled(&self, value: Value) -> bool {
-        self.readers(value).any(|node| matches!(node.op, Op::Pool { .. }))
+        self.readers(value).any(|node| matches!(node.op, Op::Pool { .. } | Op::AxisMean))
     }
 
     /// Reads a convolution with its padding, normalization and activation.
@@ -322,7 +322,11 @@ impl<'g> Walk<'g> {
     pub fn pool(&mut self, value: Value) -> Result<(bool, Value)> {
         const EXPECTED: &str = "a global average pool";
         let node = self.next(value, "head.pool", EXPECTED, false)?;
-        let Op::Pool { window } = node.op else { return Err(Self::unexpected(node, "head.pool", EXPECTED)) };
+        let window = match node.op {
+            Op::Pool { window } => window,
+            Op::AxisMean => return self.second_mean(node).map(|output| (false, self.flattened(output))),
+            _ => return Err(Self::unexpected(node, "head.pool", EXPECTED)),
+        };
         if let (Some(window), None) = (window, self.image) {
             // The network computes the same for an image of this size.
             self.resolution = Some(window.map(|size| size.saturating_mul(self.stride)));
@@ -337,6 +341,14 @@ impl<'g> Walk<'g> {
                 .found(format!("{}x{}", window[0], window[1])));
         }
         Ok((window.is_some(), self.flattened(node.output)))
+    }
+
+    /// Returns the output of the mean over the other axis than `first`. The value between must not be rounded.
+    fn second_mean(&self, first: &Node<'_>) -> Result<Value> {
+        match self.only(first.output) {
+            Some(Node { op: Op::AxisMean, output, .. }) if self.quants.get(first.output).is_none() => Ok(*output),
+            _ => Err(Self::unexpected(first, "head.pool", "a mean over height and width")),
+        }
     }
 
     pub fn flattened(&self, mut value: Value) -> Value {

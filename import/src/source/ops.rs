@@ -61,6 +61,8 @@ pub enum Op<'a> {
     Pool {
         window: Option<[usize; 2]>,
     },
+    /// The mean over rows or columns, followed by that over the others.
+    AxisMean,
     /// Converts an image of one pixel to a vector, or back.
     Flatten,
     /// The function from logits to scores.
