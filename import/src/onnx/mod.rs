@@ -120,6 +120,12 @@ pub fn read(model: &Model, most: usize) -> Result<SourceGraph<'_>> {
              may differ from the original by float16 rounding"
                 .into(),
         );
+    } else if scope.has_half_casts {
+        scope.notes.push(
+            "the model casts values to float16 or bfloat16; the network computes in float32, so scores may differ from the \
+             original by this rounding"
+                .into(),
+        );
     }
     let producer = format!("{} {}", shorten(&model.producer_name), shorten(&model.producer_version));
     Ok(SourceGraph {

@@ -275,6 +275,7 @@ fn cast<'a>(scope: &mut Scope<'a>, node: &'a proto::Node) -> Result<()> {
         scope.pixels = Some((1.0, 0));
         return scope.name(node, Slot::Data { value, axes });
     }
+    scope.has_half_casts |= matches!(Attributes(&node.attribute).int("to", 0), 10 | 16);
     alias(scope, node)
 }
 

@@ -97,6 +97,8 @@ pub struct Scope<'a> {
     dequantized: HashSet<&'a str>,
     /// Means over one axis of an image, of which the other axis is left.
     pub axis_means: HashMap<Value, AxisMean>,
+    /// Whether values are cast to float16 or bfloat16.
+    pub has_half_casts: bool,
     /// Names of sparse initializers.
     pub sparse: HashSet<&'a str>,
     /// Values that depend on an unknown operator.
@@ -120,6 +122,7 @@ impl<'a> Scope<'a> {
             names: HashMap::new(),
             dequantized: HashSet::new(),
             axis_means: HashMap::new(),
+            has_half_casts: false,
             sparse: HashSet::new(),
             unknown: HashSet::new(),
             values: 0,

@@ -5,7 +5,7 @@ use super::{File, ignored, node};
 use crate::Imported;
 
 /// Numbers of the classifier's bias that a cast to 16 bits rounds.
-const NUMBERS: [f32; 5] = [0.1, -1.000_3, 3.141_592_7, 1e-6, 300.6];
+const NUMBERS: [f32; 5] = [0.1, -1.000_3, std::f32::consts::PI, 1e-6, 300.6];
 
 fn floats(name: &str, numbers: &[f32]) -> Tensor {
     let dims = vec![i64::try_from(numbers.len()).unwrap()];
@@ -55,7 +55,19 @@ fn a_cast_of_a_constant_rounds() {
     assert_ne!(half, exact);
 }
 
-/// ONNX Runtime computes the float network of a sparse initializer that it makes dense.
+/// The network computes in float32.
+#[test]
+fn casts_of_values_to_halves_are_noted() {
+    for (to, is_noted) in [(1, false), (10, true), (11, false), (16, true)] {
+        let mut file = File::open("same_plain_op13.onnx");
+        let logits = file.made_by("Flatten", 0);
+        let attribute = vec![Attribute { name: "to".into(), i: to, ..Attribute::default() }];
+        let imported =
+            file.splice(&logits, Node { attribute, ..node("Cast", &[&logits], "extra.out") }).read().unwrap();
+        assert_eq!(imported.notes.iter().any(|note| note.contains("casts values to float16")), is_noted, "{to}");
+    }
+}
+
 #[test]
 fn a_sparse_initializer_is_refused_with_its_name() {
     let sparse = |name: &str| SparseTensor { values: Some(floats(name, &[1.0; 5])) };
