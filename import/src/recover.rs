@@ -300,6 +300,7 @@ fn rows(blocks: &[Found]) -> Vec<Row> {
     let mut undecided = true;
     for block in blocks {
         let rule = match (block.possible, block.residual) {
+            // The recognizer has refused residuals around these blocks.
             (false, _) => None,
             (true, true) => Some(ResidualRule::Auto),
             (true, false) => Some(ResidualRule::Never),

@@ -65,7 +65,8 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
         (depthwise, value) = walk.layer(value, &format!("block{number}.depthwise"), Expected::Depthwise)?;
         (project, value) =
             walk.layer(value, &format!("block{number}.project"), Expected::Pointwise { activated: false })?;
-        (residual, value) = walk.residual(input, value, number)?;
+        let shapes = unequal_shapes(in_channels, depthwise.stride, project.out_channels());
+        (residual, value) = walk.residual(input, value, number, shapes)?;
         blocks.push(Block { expand, depthwise, project, residual, output: value, in_channels });
     };
     let pooled;
@@ -97,6 +98,12 @@ pub fn recognize<'g>(graph: &'g SourceGraph<'_>, most: usize) -> Result<Chain<'g
         size_multiple: walk.size_multiple,
         front,
     })
+}
+
+/// Describes a block whose input and output differ in shape, so that a residual would be broadcast.
+fn unequal_shapes(in_channels: usize, stride: usize, out_channels: usize) -> Option<String> {
+    (stride != 1 || in_channels != out_channels)
+        .then(|| format!("a block with stride {stride} from {in_channels} to {out_channels} channels"))
 }
 
 /// Checks that the expansion factor is whole and above 1.

@@ -115,6 +115,19 @@ fn blocks_with_and_without_residual() {
     check(&b.node("add", Op::Add, vec![output, input]).tail().finish(), |chain| assert!(chain.blocks[0].residual));
 }
 
+/// At 1x1 pixel, or with an output of 1x1 pixel, the shapes of such a sum fit by broadcasting.
+#[test]
+fn a_residual_around_a_stride_is_refused() {
+    let mut b = Builder::new(2);
+    b.stem().depthwise(8, 2, [1; 4]).point("project", 8, 8);
+    let (input, output) = (2, b.last);
+    let error = b.node("add", Op::Add, vec![output, input]).tail().error();
+    assert_eq!(error.role.as_deref(), Some("block1.add"));
+    let text = error.to_string();
+    assert!(text.contains("found: a block with stride 2 from 8 to 8 channels"), "{text}");
+    assert!(text.contains("help: remove this addition"), "{text}");
+}
+
 #[test]
 fn explicit_padding_of_any_size_is_same_at_even_sizes_only() {
     let with_pads = |pads: [usize; 4], size: Option<usize>| {

@@ -296,8 +296,14 @@ impl<'g> Walk<'g> {
         Clamped { bounds, place, value, next }
     }
 
-    /// Returns whether a block has a residual, and its output.
-    pub fn residual(&self, input: Value, output: Value, number: usize) -> Result<(bool, Value)> {
+    /// Returns whether a block has a residual, and its output. `shapes` describes a block whose shapes do not allow one.
+    pub fn residual(
+        &self,
+        input: Value,
+        output: Value,
+        number: usize,
+        shapes: Option<String>,
+    ) -> Result<(bool, Value)> {
         let role = format!("block{number}.add");
         if let Some(add) = self.readers(input).find(|node| matches!(node.op, Op::Add)) {
             if !adds(add, input, output) || self.readers(input).filter(|node| matches!(node.op, Op::Add)).count() > 1 {
@@ -311,6 +317,14 @@ impl<'g> Walk<'g> {
                 return Err(ImportError::unsupported("a projection has readers other than its residual add")
                     .role(role)
                     .found(self.readers_text(output)));
+            }
+            if let Some(shapes) = shapes {
+                return Err(ImportError::unsupported("unexpected residual")
+                    .at(add.place.text())
+                    .role(role)
+                    .expected("a block with stride 1 and as many output channels as input channels")
+                    .found(shapes)
+                    .help("remove this addition and train the model again"));
             }
             return Ok((true, add.output));
         }
