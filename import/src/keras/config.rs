@@ -162,14 +162,16 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// Returns the package or module of a class that is not Keras' own.
+/// Returns the package or module of a class that is not Keras' own. Keras stores `"module": null` and the name of the class
+/// for one that is defined in the main script.
 fn foreign(entry: &Json) -> Option<&str> {
     let text = |key: &str| entry.get(key).and_then(Json::as_str);
     // Registered classes have the form `package>Class`.
     let names = [text("registered_name"), text("class_name")];
     let package = names.into_iter().flatten().find_map(|name| name.split_once('>')).map(|(package, _)| package);
     let module = text("module").filter(|module| !KERAS.contains(&module.split('.').next().unwrap_or_default()));
-    package.or(module)
+    let is_of_script = entry.get("module").is_some_and(Json::is_null) && text("registered_name").is_some();
+    package.or(module).or(is_of_script.then_some("__main__"))
 }
 
 /// Returns the keyword arguments of a call, in the notations of both versions: see `inbound.rs`.
@@ -232,6 +234,7 @@ mod tests {
             (json!({"class_name": "mine>Conv2D"}), "mine"),
             (json!({"class_name": "Conv2D", "module": null, "registered_name": "mine>Conv2D"}), "mine"),
             (json!({"class_name": "Conv2D", "module": "__main__", "registered_name": "Conv2D"}), "__main__"),
+            (json!({"class_name": "Conv2D", "module": null, "registered_name": "Conv2D"}), "__main__"),
         ] {
             assert_eq!(Layer::new(&entry).unwrap().foreign, Some(package));
         }

@@ -19,6 +19,8 @@ const MAX_DEPTH: usize = 8;
 /// about 35 times.
 const MAX_NETWORKS: usize = 64;
 const MAX_CALLS: usize = 256;
+/// Classes of networks.
+const NETWORKS: [&str; 3] = ["Functional", "Model", "Sequential"];
 /// Most times that layers precede their inputs, in total.
 const MAX_WAITS: usize = 1 << 20;
 
@@ -49,16 +51,17 @@ struct Flattener<'a> {
     waits: usize,
 }
 
-/// Reads the whole model.
-pub fn read<'a>(weights: Box<dyn Weights<'a> + 'a>, config: &'a Json) -> Result<Builder<'a>> {
+/// Reads the whole model. Returns its operations and its output.
+pub fn read<'a>(weights: Box<dyn Weights<'a> + 'a>, config: &'a Json) -> Result<(Builder<'a>, Value)> {
     let mut flattener = Flattener { graph: Builder::new(weights), calls: 0, networks: 0, waits: 0 };
-    flattener.model(config)?;
-    Ok(flattener.graph)
+    let output = flattener.model(config)?;
+    Ok((flattener.graph, output))
 }
 
 impl<'a> Flattener<'a> {
-    fn model(&mut self, config: &'a Json) -> Result<()> {
+    fn model(&mut self, config: &'a Json) -> Result<Value> {
         let model = Layer::new(config)?;
+        self.check(&model)?;
         let layers = members(&model)?.ok_or_else(|| {
             ImportError::unsupported(format!("unsupported model class '{}'", shorten(model.class)))
                 .expected("a Functional or Sequential model")
@@ -67,11 +70,11 @@ impl<'a> Flattener<'a> {
         let scope = self.graph.weights.root(&layers)?;
         let inside = Inside { scope: &scope, path: "", depth: 0 };
         let outputs = self.network(&model, &layers, &[INPUT], &inside)?;
-        if outputs.len() != 1 {
-            return Err(ImportError::unsupported(format!("the model has {} outputs", outputs.len()))
-                .expected("one output, the scores of the classes"));
+        match *outputs.as_slice() {
+            [output] => Ok(output),
+            _ => Err(ImportError::unsupported(format!("the model has {} outputs", outputs.len()))
+                .expected("one output, the scores of the classes")),
         }
-        Ok(())
     }
 
     /// Counts layers and calls. A network is read at each call.
@@ -139,10 +142,7 @@ impl<'a> Flattener<'a> {
                 .at(inside.place(network).text()));
         }
         let mut results = Results::default();
-        for (entry, value) in entries.iter().zip(inputs) {
-            results.add(entry.layer, vec![*value]);
-        }
-        let mut waiting: VecDeque<(&Layer<'a>, Call<'a>)> = VecDeque::new();
+        let mut waiting: VecDeque<(&Layer<'a>, usize, Call<'a>)> = VecDeque::new();
         for layer in layers {
             let calls = calls(layer.inbound).map_err(|error| error.at(inside.place(layer).text()))?;
             if calls.len() > MAX_CALLS {
@@ -150,22 +150,37 @@ impl<'a> Flattener<'a> {
                     .at(inside.place(layer).text())
                     .expected(format!("at most {MAX_CALLS}")));
             }
-            for call in calls {
-                self.spend(1)?;
-                waiting.push_back((layer, call));
+            if !results.expect(layer.name, calls.len()) {
+                return Err(ImportError::malformed("two layers of the model have the same name")
+                    .at(inside.place(layer).text())
+                    .help("save the model with Keras itself"));
             }
-            if let Some(&value) = results.first(layer.name) {
+            for (number, call) in calls.into_iter().enumerate() {
+                self.spend(1)?;
+                waiting.push_back((layer, number, call));
+            }
+        }
+        for (entry, value) in entries.iter().zip(inputs) {
+            if !results.enter(entry.layer, *value) {
+                let name = shorten(entry.layer);
+                return Err(ImportError::unsupported(format!("the input '{name}' of the model is computed by layers"))
+                    .at(inside.place(network).text())
+                    .expected("an input layer"));
+            }
+        }
+        for layer in layers {
+            if let Some(value) = results.first(layer.name) {
                 self.graph.learn(value, layer);
                 self.graph.learn_type(value, layer).map_err(|error| error.at(inside.place(layer).text()))?;
             }
         }
         // Layers are in order of execution, so the inputs of nearly all are available at once.
         let mut stuck = 0;
-        while let Some((layer, call)) = waiting.pop_front() {
+        while let Some((layer, number, call)) = waiting.pop_front() {
             match results.operands(&call) {
                 Some(operands) => {
                     let produced = self.call(layer, &operands, inside)?;
-                    results.add(layer.name, produced);
+                    results.add(layer.name, number, produced);
                     stuck = 0;
                 }
                 None if stuck > waiting.len() => {
@@ -178,7 +193,7 @@ impl<'a> Flattener<'a> {
                         return Err(ImportError::unsupported("the layers are not in order of execution")
                             .help("save the model with Keras itself"));
                     }
-                    waiting.push_back((layer, call));
+                    waiting.push_back((layer, number, call));
                     stuck += 1;
                 }
             }
@@ -195,6 +210,12 @@ impl<'a> Flattener<'a> {
 
     /// Checks class, call and number types of a layer.
     fn check(&mut self, layer: &Layer<'a>) -> Result<()> {
+        if let Some(package) = layer.foreign.filter(|_| NETWORKS.contains(&layer.class)) {
+            return Err(ImportError::unsupported("the class of the model is not Keras' own")
+                .expected("a Functional or Sequential model")
+                .found(format!("'{}' of '{}'", shorten(layer.class), shorten(package)))
+                .help("its `call` is Python code: rebuild it as a functional model of built-in layers and save that"));
+        }
         if let Some(package) = layer.foreign {
             return Err(ImportError::unsupported("the layer is not a built-in Keras layer")
                 .expected("a layer of Keras")
@@ -250,7 +271,6 @@ impl<'a> Flattener<'a> {
 
 /// Returns the layers of a network; `None` for a layer that is not a network.
 fn members<'a>(layer: &Layer<'a>) -> Result<Option<Vec<Layer<'a>>>> {
-    const NETWORKS: [&str; 3] = ["Functional", "Model", "Sequential"];
     let Some(entries) = layer.members().filter(|_| NETWORKS.contains(&layer.class)) else { return Ok(None) };
     if entries.len() > MAX_NODES {
         return Err(ImportError::unsupported("the model has too many layers").expected(format!("at most {MAX_NODES}")));
@@ -258,30 +278,44 @@ fn members<'a>(layer: &Layer<'a>) -> Result<Option<Vec<Layer<'a>>>> {
     entries.iter().map(Layer::new).collect::<Result<Vec<_>>>().map(Some)
 }
 
-/// Results of all calls of a network's layers so far.
+/// Results of the calls of a network's layers: by layer, then by number of the call.
 #[derive(Default)]
 struct Results<'a> {
-    calls: HashMap<&'a str, Vec<Vec<Value>>>,
+    calls: HashMap<&'a str, Vec<Option<Vec<Value>>>>,
 }
 
 impl<'a> Results<'a> {
-    fn add(&mut self, layer: &'a str, results: Vec<Value>) {
-        self.calls.entry(layer).or_default().push(results);
+    /// Adds a layer that is called `count` times. Returns whether its name is new.
+    fn expect(&mut self, layer: &'a str, count: usize) -> bool {
+        self.calls.insert(layer, vec![None; count]).is_none()
     }
 
-    fn first(&self, layer: &str) -> Option<&Value> {
-        self.calls.get(layer)?.first()?.first()
+    /// Sets the value of an input. Returns whether no call computes it.
+    fn enter(&mut self, layer: &'a str, value: Value) -> bool {
+        let calls = self.calls.entry(layer).or_default();
+        let is_free = calls.is_empty();
+        *calls = vec![Some(vec![value])];
+        is_free
     }
 
-    /// Returns the value of a tensor. Some versions of Keras count the construction of a nested network as call 0, so any
-    /// number refers to the call of a layer that was called once.
+    fn add(&mut self, layer: &str, number: usize, results: Vec<Value>) {
+        if let Some(call) = self.calls.get_mut(layer).and_then(|calls| calls.get_mut(number)) {
+            *call = Some(results);
+        }
+    }
+
+    fn first(&self, layer: &str) -> Option<Value> {
+        self.calls.get(layer)?.first()?.as_ref()?.first().copied()
+    }
+
+    /// Returns the value of a tensor; `None` if the call has not been read. Some versions of Keras count the construction of
+    /// a nested network as call 0, so any number refers to the call of a layer that is called once.
     fn get(&self, tensor: &Tensor<'a>) -> Option<Value> {
-        let calls = self.calls.get(tensor.layer)?;
-        let call = match calls.as_slice() {
+        let call = match self.calls.get(tensor.layer)?.as_slice() {
             [only] => only,
             calls => calls.get(tensor.call)?,
         };
-        call.get(tensor.index).copied()
+        call.as_ref()?.get(tensor.index).copied()
     }
 
     /// Returns the operands of a call; `None` if some are not available yet.

@@ -15,6 +15,8 @@ mod inbound;
 mod layers;
 mod published;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 use std::borrow::Cow;
@@ -25,7 +27,7 @@ use crate::archive::{self, Archive};
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::hdf5::{File, Object};
 use crate::limits;
-use crate::source::{Format, Hints, SourceGraph};
+use crate::source::{Format, Hints, Output, SourceGraph};
 use crate::text::shorten;
 use stored::{Order, Stored};
 
@@ -144,13 +146,16 @@ pub fn read<'a>(model: &'a Model<'_>) -> Result<SourceGraph<'a>> {
 
 /// Translates a model with this configuration, a `Functional` or `Sequential` model.
 pub fn translate<'a>(config: &'a Json, weights: Box<dyn Weights<'a> + 'a>) -> Result<SourceGraph<'a>> {
-    let graph = flatten::read(weights, config)?;
+    let (graph, output) = flatten::read(weights, config)?;
+    let producer = graph.nodes.iter().find(|node| node.output == output);
+    let name = producer.map_or("the image".into(), |node| node.place.name.clone());
     let hints = Hints { facts: graph.weights.ignored()?.into_iter().collect(), ..Hints::default() };
     Ok(SourceGraph {
         input: builder::INPUT,
         input_shape: graph.image,
         input_quantization: graph.takes_pixels.then_some((1.0, 0)),
         nodes: graph.nodes,
+        outputs: vec![Output { name, value: output }],
         hints,
         notes: graph.notes,
         ..SourceGraph::of(Format::Keras)
