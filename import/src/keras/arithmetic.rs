@@ -20,6 +20,10 @@ pub enum Operation<'a> {
     Arithmetic(Arithmetic, Op<'a>),
     /// The activation with this name.
     Activation(&'static str),
+    /// A softmax over this axis, by default the last one.
+    Softmax {
+        axis: Option<f64>,
+    },
     /// A change of the shape; the sizes are among the operands.
     Reshape,
     /// A cast to floats.
@@ -45,9 +49,9 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
         "math.subtract" | "Sub" | "Subtract" => Arithmetic::Subtract,
         "math.multiply" | "Mul" | "Multiply" => Arithmetic::Multiply,
         "math.truediv" | "math.divide" | "realdiv" | "RealDiv" | "Divide" | "TrueDivide" => Arithmetic::Divide,
+        "nn.softmax" => return Ok(softmax(&operands)),
         "nn.relu" | "Relu" => return Ok(Operation::Activation("relu")),
         "nn.relu6" | "Relu6" => return Ok(Operation::Activation("relu6")),
-        "nn.softmax" => return Ok(Operation::Activation("softmax")),
         "math.sigmoid" | "nn.sigmoid" | "Sigmoid" => return Ok(Operation::Activation("sigmoid")),
         "cast" | "Cast" if !is_float(layer)? => return Ok(Operation::Op(Op::Other)),
         "cast" | "Cast" => return Ok(Operation::ToFloat),
@@ -58,6 +62,17 @@ pub fn operation<'a>(layer: &Layer<'a>, operands: &[Operand]) -> Result<Operatio
         _ => return Ok(Operation::Op(Op::Other)),
     };
     Ok(Operation::Arithmetic(operator, binary(operator, &operands)))
+}
+
+/// A softmax, whose argument `axis` is a number.
+fn softmax<'a>(operands: &[Operand]) -> Operation<'a> {
+    match operands {
+        [Operand::Value(_)] => Operation::Softmax { axis: None },
+        [Operand::Value(_), Operand::Numbers(axis)] if axis.len() == 1 => {
+            Operation::Softmax { axis: axis.first().copied() }
+        }
+        _ => Operation::Op(Op::Other),
+    }
 }
 
 /// Whether a conversion is to floats, which keeps pixels: Keras 3 has the type in the configuration, Keras 2 in the call.

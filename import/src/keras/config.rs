@@ -124,12 +124,26 @@ impl<'a> Layer<'a> {
         }
     }
 
+    /// Returns a built-in layer that is the activation, as in `Dense(activation=ReLU())`.
+    pub fn activation_layer(&self) -> Result<Option<Layer<'a>>> {
+        let entry = self.config.get("activation").filter(|entry| entry.get("config").is_some_and(Json::is_object));
+        Ok(entry.map(Layer::new).transpose()?.filter(|layer| layer.foreign.is_none()))
+    }
+
     /// Returns a number or nested lists of numbers, flattened; `None` if it is absent or null.
     ///
     /// # Errors
     /// If the setting has another type.
     pub fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>> {
         self.setting(key, "numbers", numbers)
+    }
+
+    /// Returns one number, or one per channel, the last axis; `None` if it is absent or null.
+    ///
+    /// # Errors
+    /// If the setting has another type, or differs along another axis.
+    pub fn per_channel(&self, key: &str) -> Result<Option<Vec<f64>>> {
+        self.setting(key, "one number, or one per channel", row)
     }
 
     /// Returns the dtype policy, such as `mixed_float16`, or the mode of a quantized one, such as `int8`; `None` if it is
@@ -213,6 +227,16 @@ pub fn numbers(value: &Json) -> Option<Vec<f64>> {
     let mut found = Vec::new();
     gather(value, &mut found)?;
     Some(found).filter(|found| !found.is_empty())
+}
+
+/// Returns a number, or the numbers of the last axis of nested lists whose other axes have size 1.
+pub fn row(value: &Json) -> Option<Vec<f64>> {
+    let mut inner = value;
+    while let Some([only]) = inner.as_array().map(Vec::as_slice) {
+        inner = only;
+    }
+    let is_row = inner.as_array().is_none_or(|items| items.iter().all(Json::is_number));
+    numbers(value).filter(|_| is_row)
 }
 
 #[cfg(test)]
@@ -320,5 +344,19 @@ mod tests {
         }
         assert!(layer.numbers("object").is_err() && layer.text("flag").is_err() && layer.flag("flag", true).is_err());
         assert!(layer.flag("absent", true).unwrap());
+    }
+
+    #[test]
+    fn numbers_per_channel_are_along_the_last_axis() {
+        for (value, numbers) in [
+            (json!(1), Some(vec![1.0])),
+            (json!([[[1]]]), Some(vec![1.0])),
+            (json!([[1, 2, 3]]), Some(vec![1.0, 2.0, 3.0])),
+            (json!([[1], [2], [3]]), None),
+            (json!([[[1, 2, 3], [4, 5, 6]]]), None),
+            (json!("a"), None),
+        ] {
+            assert_eq!(row(&value), numbers, "{value}");
+        }
     }
 }

@@ -10,7 +10,7 @@
 
 use serde_json::Value as Json;
 
-use super::config::numbers;
+use super::config::{numbers, row};
 use crate::error::{ImportError, Result};
 
 /// One argument of a call. Flags, names and nulls are omitted.
@@ -40,13 +40,14 @@ pub fn calls(inbound: &Json) -> Result<Vec<Call<'_>>> {
     }
 }
 
-/// Reads `input_layers` and `output_layers`: one reference to a tensor, or a list.
+/// Reads `input_layers` and `output_layers`: one reference to a tensor, a list, or an object with one reference per name.
 pub fn tensors(value: &Json) -> Result<Vec<Tensor<'_>>> {
     if let Some(one) = tensor(value) {
         return Ok(vec![one]);
     }
     match value {
         Json::Array(items) => items.iter().map(|item| tensor(item).ok_or_else(unreadable)).collect(),
+        Json::Object(named) => named.values().map(|item| tensor(item).ok_or_else(unreadable)).collect(),
         _ => Err(unreadable()),
     }
 }
@@ -100,13 +101,7 @@ fn old<'a>(value: &'a Json, arguments: &mut Call<'a>) -> Result<()> {
 
 /// Returns the numbers of a constant whose axes but the last have size 1; none for other constants.
 fn constant(value: &Json) -> Option<Argument<'_>> {
-    let found = numbers(value)?;
-    let mut inner = value;
-    while let Some([only]) = inner.as_array().map(Vec::as_slice) {
-        inner = only;
-    }
-    let is_row = inner.as_array().is_none_or(|items| items.iter().all(Json::is_number));
-    Some(Argument::Numbers(if is_row { found } else { Vec::new() }))
+    numbers(value).map(|_| Argument::Numbers(row(value).unwrap_or_default()))
 }
 
 /// Recursion is bounded by the JSON parser.
@@ -159,7 +154,9 @@ mod tests {
         let numbers = |numbers: &[f64]| Argument::Numbers(numbers.to_vec());
         assert_eq!(calls(&rows).unwrap(), [[tensor("a", 0), numbers(&[1.0, 2.0])], [tensor("a", 0), numbers(&[])]]);
         assert_eq!(calls(&json!([])).unwrap().len(), 0);
-        assert_eq!(tensors(&json!(["a", 0, 0])).unwrap(), tensors(&json!([["a", 0, 0]])).unwrap());
+        for other in [json!([["a", 0, 0]]), json!({"image": ["a", 0, 0]})] {
+            assert_eq!(tensors(&json!(["a", 0, 0])).unwrap(), tensors(&other).unwrap(), "{other}");
+        }
     }
 
     #[test]

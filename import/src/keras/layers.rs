@@ -105,8 +105,8 @@ pub fn translate<'a>(
         "Activation" if layer.config.get("activation").is_none() => {
             Err(layer.wrong("activation", "the name of a function"))
         }
-        "Activation" => activation(graph, &call, value, layer.activation()?),
-        "Softmax" => softmax(graph, &call),
+        "Activation" => call.own_activation(graph, value),
+        "Softmax" => softmax(graph, &call, layer.number("axis")?),
         "ZeroPadding2D" => zero_padding(graph, &call),
         "GlobalAveragePooling2D" => global_average_pool(graph, &call),
         "AveragePooling2D" => average_pool(graph, &call),
@@ -142,6 +142,7 @@ pub fn translate<'a>(
                 Ok(value)
             }
             Operation::Activation(name) => activation(graph, &call, value, Some(name)),
+            Operation::Softmax { axis } => softmax(graph, &call, axis),
             Operation::Reshape => reshape(graph, &call, operands),
             Operation::Nothing => Ok(value),
         },
@@ -182,7 +183,18 @@ impl<'a> Call<'_, 'a> {
     /// Adds `op` and the layer's activation.
     fn activated(&self, graph: &mut Builder<'a>, op: Op<'a>) -> Result<Value> {
         let value = self.push(graph, op)?;
-        activation(graph, self, value, self.layer.activation()?)
+        self.own_activation(graph, value)
+    }
+
+    /// Adds the layer's activation, a function or a layer.
+    fn own_activation(&self, graph: &mut Builder<'a>, value: Value) -> Result<Value> {
+        let layer = self.layer.activation_layer()?;
+        let call = Call { layer: layer.as_ref().unwrap_or(self.layer), value, ..*self };
+        match layer.map_or("", |layer| layer.class) {
+            "ReLU" => relu(graph, &call),
+            "Softmax" => softmax(graph, &call, call.layer.number("axis")?),
+            _ => activation(graph, self, value, self.layer.activation()?),
+        }
     }
 
     fn kernel(
@@ -302,11 +314,14 @@ fn relu<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
     call.push(graph, Op::Clamp { low: 0.0, high: call.layer.number("max_value")?.unwrap_or(f64::INFINITY) })
 }
 
-fn softmax<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
-    let axis = call.layer.number("axis")?;
-    let of_vector = axis == Some(1.0) && graph.is_vector(call.value);
-    if !of_vector && !matches!(axis, None | Some(-1.0)) {
-        return Err(call.layer.wrong("axis", "-1, the channels"));
+fn softmax<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, axis: Option<f64>) -> Result<Value> {
+    let axis = axis.unwrap_or(-1.0);
+    let of_vector = axis == 1.0 && graph.is_vector(call.value);
+    if !of_vector && axis != -1.0 {
+        return Err(ImportError::unsupported("unsupported `axis` of the layer")
+            .expected("-1, the channels")
+            .found(axis.to_string())
+            .help("compute the softmax over the last axis and save the model again"));
     }
     call.push(graph, Op::Scores(HeadActivation::Softmax))
 }
@@ -380,9 +395,9 @@ fn reshape<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, operands: &[Operand
 
 /// `x * scale + offset`.
 fn rescaling<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
-    let scale = call.layer.numbers("scale")?.ok_or_else(|| call.layer.wrong("scale", "a number"))?;
+    let scale = call.layer.per_channel("scale")?.ok_or_else(|| call.layer.wrong("scale", "a number"))?;
     let value = call.push(graph, Op::Affine(Affine::scaling(scale)))?;
-    match call.layer.numbers("offset")? {
+    match call.layer.per_channel("offset")? {
         Some(offset) if offset.iter().any(|offset| *offset != 0.0) => {
             graph.push(call.place, Op::Affine(Affine::shifting(offset)), vec![value])
         }
@@ -452,8 +467,10 @@ fn resizing<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
         [None, None] => {
             (*rows, *columns) = (Some(height), Some(width));
             graph.note(format!(
-                "the layer '{}' resizes images and is omitted: pass images of {height}x{width}, as `mbvc classify` does",
-                shorten(call.layer.name)
+                "the layer '{}' ({}) is omitted: pass images of {height}x{width} that are cropped or resized as it does; \
+                 `mbvc classify` resizes with its own filter and framing, so that scores can differ",
+                shorten(call.layer.name),
+                shorten(call.layer.class)
             ));
         }
         _ => {

@@ -197,3 +197,59 @@ fn models_of_other_classes_are_refused() {
     let error = scores(&nested).unwrap_err();
     assert!(error.contains("node 'inner'") && error.contains("not Keras' own"), "{error}");
 }
+
+/// A network whose image is the result of `front`.
+fn with_front(front: Json) -> Json {
+    let mut layers = features();
+    layers[1]["inbound_nodes"] = json!([[tensor("front", 0, 0)]]);
+    layers.insert(1, front);
+    layers.push(layer("Dense", "fc", json!({}), "pool"));
+    functional("model", layers, json!({"image": ["image", 0, 0]}), json!({"scores": ["fc", 0, 0]}))
+}
+
+#[test]
+fn rescaling_has_one_number_or_one_per_channel() {
+    let rescaled = |scale: Json, offset: Json| {
+        let front = layer("Rescaling", "front", json!({"scale": scale, "offset": offset}), "image");
+        import(&with_front(front), |chain| chain.front.map(|front| (front.scale, front.offset)))
+    };
+    let row = Some(([0.5, 0.25, 0.125], [-1.0; 3]));
+    assert_eq!(rescaled(json!([0.5, 0.25, 0.125]), json!(-1)), Ok(row));
+    assert_eq!(rescaled(json!([[[0.5, 0.25, 0.125]]]), json!([[-1]])), Ok(row));
+    let column = json!(vec![[[-1.0]]; 32]);
+    assert!(rescaled(json!(0.5), column).unwrap_err().contains("expected: one number, or one per channel"));
+    assert!(rescaled(json!([[0.5], [0.5], [0.5]]), json!(-1)).unwrap_err().contains("unsupported `scale`"));
+    assert!(rescaled(json!(vec![0.5; 32]), json!(-1)).unwrap_err().contains("expected: one number, or one per channel"));
+}
+
+#[test]
+fn a_softmax_is_over_the_last_axis() {
+    let softmax = |arguments: Json| {
+        let config = json!({"function": "nn.softmax"});
+        let mut softmax = layer("TFOpLambda", "softmax", config, "fc");
+        softmax["inbound_nodes"] = json!([["fc", 0, 0, arguments]]);
+        scores(&model(vec![layer("Dense", "fc", json!({}), "pool"), softmax]))
+    };
+    for arguments in [json!({}), json!({"axis": -1}), json!({"axis": 1, "name": null})] {
+        assert_eq!(softmax(arguments), Ok((3, Some("softmax"))));
+    }
+    let error = softmax(json!({"axis": 0})).unwrap_err();
+    assert!(error.contains("unsupported `axis`") && error.contains("found: 0"), "{error}");
+}
+
+#[test]
+fn an_activation_may_be_a_layer() {
+    let activation =
+        |class: &str, config: Json| json!({"module": "keras.layers", "class_name": class, "config": config});
+    let dense =
+        |name: &str, activation: Json, input: &str| layer("Dense", name, json!({"activation": activation}), input);
+    let network = |hidden: Json| {
+        let softmax = activation("Softmax", json!({"axis": -1}));
+        scores(&model(vec![dense("hidden", hidden, "pool"), dense("fc", softmax, "hidden")]))
+    };
+    assert_eq!(network(activation("ReLU", json!({"max_value": null}))), Ok((3, Some("softmax"))));
+    assert!(network(activation("ReLU", json!({"negative_slope": 0.1}))).unwrap_err().contains("`negative_slope`"));
+    assert!(network(activation("LeakyReLU", json!({}))).unwrap_err().contains("LeakyReLU"));
+    let own = json!({"module": null, "registered_name": "ReLU", "class_name": "ReLU", "config": {}});
+    assert!(network(own).unwrap_err().contains("unsupported `activation`"));
+}

@@ -34,6 +34,9 @@ impl<'g> Walk<'g> {
                         copied = (self.channels == 1).then_some(node);
                         self.channels = COPIES;
                     }
+                    if self.channels > 1 && !affine.fits(self.channels) {
+                        return Err(Self::unexpected(node, "input", "one number, or one per channel"));
+                    }
                     let Front { scale, offset, reversed, .. } = front.get_or_insert(Front::new(value));
                     for channel in 0..COPIES {
                         let (Some(by), Some(plus)) = (affine.scale(channel), affine.offset(channel)) else {

@@ -137,6 +137,13 @@ fn reshape<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
     // The stored number of positions may be 1 for a dynamic one; their vectors are flattened to a longer one.
     let flattens_positions = matches!(to.as_slice(), [1, whole] if from.last() < Some(whole));
     if !is_pixel || flattens_positions {
+        let images = from.first().copied().unwrap_or(1);
+        if images > 1 && to.first() != Some(&images) {
+            return Err(ImportError::unsupported("the reshape joins or splits the values of several images")
+                .expected(format!("a first axis of {images}, the images"))
+                .found(format!("{} to {}", display_shape(&from), display_shape(&to)))
+                .help("keep the first axis, and convert the model for one image"));
+        }
         return unary(tensors, call, Op::Flatten);
     }
     // The first size is the number of images if it does not change.
