@@ -16,6 +16,32 @@ impl<'a> File<'a> {
         self.first(attribute, longest).map_err(|error| error.at(format!("attribute '{}'", shorten(name))))
     }
 
+    /// Returns the strings of attribute `name`, of which Keras splits a long list into `NAME0`, `NAME1`, ...; empty if it is
+    /// absent or not of strings.
+    ///
+    /// # Errors
+    /// If there are more than `most`, or one exceeds `longest` bytes.
+    pub fn strings(&self, object: &Object<'a>, name: &str, most: usize, longest: usize) -> Result<Vec<&'a str>> {
+        let mut strings = Vec::new();
+        let parts = (0..most).map(|number| format!("{name}{number}"));
+        for (at, part) in [name.to_owned()].into_iter().chain(parts).enumerate() {
+            let Some(mut attribute) = self.attribute(object, &part)? else { if at == 0 { continue } else { break } };
+            for _ in 0..elements(&attribute.shape)? {
+                self.step()?;
+                let Some(text) = self.next(&mut attribute, longest)? else { break };
+                strings.push(text);
+                if strings.len() > most {
+                    return Err(ImportError::unsupported(format!("attribute '{}' is too long", shorten(name)))
+                        .expected(format!("at most {most} strings")));
+                }
+            }
+            if at == 0 {
+                break;
+            }
+        }
+        Ok(strings)
+    }
+
     pub fn has_attribute(&self, object: &Object<'a>, name: &str) -> Result<bool> {
         Ok(self.attribute(object, name)?.is_some())
     }
@@ -34,17 +60,21 @@ impl<'a> File<'a> {
         if info.offset()?.is_some() { Err(dense("an attribute")) } else { Ok(None) }
     }
 
-    fn first(&self, attribute: Attribute<'a>, longest: usize) -> Result<Option<&'a str>> {
-        let Attribute { datatype, shape, mut data } = attribute;
-        if elements(&shape)? == 0 {
-            return Ok(None);
+    fn first(&self, mut attribute: Attribute<'a>, longest: usize) -> Result<Option<&'a str>> {
+        match elements(&attribute.shape)? {
+            0 => Ok(None),
+            _ => self.next(&mut attribute, longest),
         }
+    }
+
+    /// Takes the next string; `None` if the attribute is not of strings.
+    fn next(&self, Attribute { datatype, data, .. }: &mut Attribute<'a>, longest: usize) -> Result<Option<&'a str>> {
         let fits = |length| match length <= longest {
             true => Ok(length),
             false => Err(ImportError::unsupported(format!("the string has {length} bytes"))
                 .expected(format!("at most {longest}"))),
         };
-        let text = match datatype {
+        let text = match *datatype {
             Datatype::FixedString(size) => until_zero(data.take(fits(size)?)?),
             Datatype::String => {
                 let length = fits(data.size(4)?)?;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::cursor::{Address, Cursor};
 use super::datatype::{Datatype, shape};
 use super::file::File;
+use super::fill::filled;
 use super::filter::{self, Filter};
 use super::header::{Object, kind};
 use crate::error::{ImportError, Result};
@@ -63,7 +64,7 @@ impl<'a> File<'a> {
                 let chunks;
                 (tree, chunks) = Chunks::read(&mut layout, shape.clone(), dtype.size(), filters)?;
                 self.charge(size)?;
-                let mut bytes = vec![0; size];
+                let mut bytes = filled(size, self.fill_value(object, dtype.size())?);
                 if let Some(tree) = tree {
                     self.chunks(tree, &chunks, MAX_DEPTH, &mut bytes)?;
                 }

@@ -11,6 +11,8 @@ pub mod kind {
     pub const DATASPACE: u16 = 0x01;
     pub const LINK_INFO: u16 = 0x02;
     pub const DATATYPE: u16 = 0x03;
+    pub const OLD_FILL_VALUE: u16 = 0x04;
+    pub const FILL_VALUE: u16 = 0x05;
     pub const LINK: u16 = 0x06;
     pub const LAYOUT: u16 = 0x08;
     pub const FILTERS: u16 = 0x0b;

@@ -13,6 +13,7 @@ mod cursor;
 mod dataset;
 mod datatype;
 mod file;
+mod fill;
 mod filter;
 mod group;
 mod header;

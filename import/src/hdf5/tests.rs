@@ -42,6 +42,9 @@ fn every_kind_of_dataset_is_read() {
         for name in ["chunked", "packed"] {
             assert_eq!(values(&file, name), (vec![5, 7], DType::F32, counting.clone()), "{name}");
         }
+        let filled: Vec<f64> = counting.iter().map(|value| if *value < 14.0 { *value } else { 1.5 }).collect();
+        assert_eq!(values(&file, "filled"), (vec![5, 7], DType::F32, filled));
+        assert_eq!(values(&file, "unwritten"), (vec![3], DType::F64, vec![2.5; 3]));
         let error = |path| file.dataset(&find(&file, path)).unwrap_err().to_string();
         assert!(error("big").contains("little-endian"));
         assert!(error("summed").contains("filter 3"));
@@ -65,6 +68,11 @@ fn string_attributes_are_read() {
             assert_eq!(file.string(&root, name, 18).unwrap(), text, "{name}");
             assert_eq!(file.has_attribute(&root, name).unwrap(), name != "absent");
         }
+        assert_eq!(file.strings(&root, "list", 3, 18).unwrap(), ["one", "two", ""]);
+        assert_eq!(file.strings(&root, "fixed", 3, 18).unwrap(), ["ab", "cde"]);
+        assert_eq!(file.strings(&root, "split", 3, 18).unwrap(), ["a", "b", "c"]);
+        assert_eq!(file.strings(&root, "absent", 3, 18).unwrap(), [""; 0]);
+        assert!(file.strings(&root, "list", 2, 18).unwrap_err().to_string().contains("at most 2 strings"));
         let error = file.string(&root, "text", 17).unwrap_err().to_string();
         assert!(error.contains("attribute 'text': the string has 18 bytes"), "{error}");
     }

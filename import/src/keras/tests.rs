@@ -219,7 +219,9 @@ fn rescaling_has_one_number_or_one_per_channel() {
     let column = json!(vec![[[-1.0]]; 32]);
     assert!(rescaled(json!(0.5), column).unwrap_err().contains("expected: one number, or one per channel"));
     assert!(rescaled(json!([[0.5], [0.5], [0.5]]), json!(-1)).unwrap_err().contains("unsupported `scale`"));
-    assert!(rescaled(json!(vec![0.5; 32]), json!(-1)).unwrap_err().contains("expected: one number, or one per channel"));
+    assert!(
+        rescaled(json!(vec![0.5; 32]), json!(-1)).unwrap_err().contains("expected: one number, or one per channel")
+    );
 }
 
 #[test]
