@@ -13,6 +13,7 @@ mod config;
 mod flatten;
 mod inbound;
 mod layers;
+mod order;
 mod published;
 mod stored;
 #[cfg(test)]

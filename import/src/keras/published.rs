@@ -9,6 +9,7 @@ use super::config::Layer;
 use super::stored::Stored;
 use super::weights::Weights as _;
 use crate::error::{ImportError, Result};
+use crate::text::shorten;
 
 pub const NOTE: &str = "the file contains weights without a network; its layer names are those of keras.applications' \
                         MobileNetV2, whose strides and activations are assumed";
@@ -38,6 +39,11 @@ pub fn config(weights: &Stored<'_>) -> Result<Json> {
     let layers: Vec<Layer<'_>> =
         plain["config"]["layers"].as_array().into_iter().flatten().map(Layer::new).collect::<Result<_>>()?;
     let scope = weights.root(&layers)?;
+    if let Some(unused) = weights.first_unused() {
+        return Err(ImportError::unsupported(format!("the layer '{}' is not part of MobileNetV2", shorten(&unused)))
+            .expected("only the layers of keras.applications' MobileNetV2, in a file without a network")
+            .help("build the model in Python, `model.load_weights(...)`, then `model.save(\"model.keras\")`"));
+    }
     let mut residuals = Vec::new();
     let mut input = None;
     for (number, stride) in STRIDES.into_iter().enumerate() {

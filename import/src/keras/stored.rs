@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::config::Layer;
+use super::order;
 use super::weights::{Path, Scope, Variables, Weights, of_layer};
 use crate::error::{ImportError, Result};
 use crate::hdf5::{Address, Dataset, File, Members};
@@ -26,6 +27,9 @@ const MAX_PATHS: usize = 1 << 13;
 const LONGEST_SCOPE: usize = 1 << 10;
 /// Groups that contain the layers of a network, in current files and in those of Keras 2.12.
 pub const CONTAINERS: [&str; 2] = ["layers", "_layer_checkpoint_dependencies"];
+
+/// Groups with the state of the optimizer.
+const OPTIMIZER: [&str; 2] = ["optimizer", "optimizer_weights"];
 
 /// Organization of weights in HDF5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,20 +99,29 @@ impl<'a> Stored<'a> {
         Ok(Scope::Numbered(found))
     }
 
-    /// Adds a group that belongs to no layer, unless it is empty.
+    /// Adds a group that belongs to no layer, unless it has no weights.
     fn note_unused(&self, name: &str, group: Address) -> Result<()> {
-        let group = self.file.object(group)?;
-        if group.is_dataset() || !self.file.members(&group)?.is_empty() {
-            self.unused.borrow_mut().insert(name.to_owned());
+        let mut paths = Vec::new();
+        if !self.file.object(group)?.is_dataset() {
+            self.gather(group, String::new(), MAX_DEPTH, &mut paths)?;
+            if paths.is_empty() {
+                return Ok(());
+            }
         }
+        self.unused.borrow_mut().insert(name.to_owned());
         Ok(())
+    }
+
+    /// Returns the first group with weights that belongs to no layer, except the state of the optimizer.
+    pub fn first_unused(&self) -> Option<String> {
+        self.unused.borrow().iter().find(|name| !OPTIMIZER.contains(&name.as_str())).cloned()
     }
 
     /// Returns the number of tensors of the optimizer's state.
     fn optimizer_tensors(&self) -> Result<usize> {
         let members = self.file.members(&self.file.root()?)?;
         let mut paths = Vec::new();
-        for group in ["optimizer", "optimizer_weights"].iter().filter_map(|name| members.get(*name)) {
+        for group in OPTIMIZER.iter().filter_map(|name| members.get(*name)) {
             if !self.file.object(*group)?.is_dataset() {
                 self.gather(*group, String::new(), MAX_DEPTH, &mut paths)?;
             }
@@ -131,6 +144,18 @@ impl<'a> Stored<'a> {
         {
             self.gather(group, String::new(), MAX_DEPTH, &mut paths)?;
         }
+        Ok(paths)
+    }
+
+    /// Returns all datasets in the group of a network, in their order.
+    fn paths_of_network(&self, groups: &Members<'a>, network: &Layer<'a>, layers: &[Layer<'a>]) -> Result<Vec<Path>> {
+        let Some(address) = self.group(groups, network.name)? else { return Ok(Vec::new()) };
+        let mut paths = Vec::new();
+        self.gather(address, String::new(), MAX_DEPTH, &mut paths)?;
+        let names = self.file.strings(&self.file.object(address)?, "weight_names", MAX_PATHS, LONGEST_SCOPE)?;
+        let of_network = |error: Box<ImportError>| error.at(format!("layer '{}'", shorten(network.name)));
+        let paths = order::sorted(paths, &names).map_err(of_network)?;
+        order::check(&paths, network, layers).map_err(of_network)?;
         Ok(paths)
     }
 
@@ -215,7 +240,7 @@ impl<'a> Weights<'a> for Stored<'a> {
 
     fn nested(&self, outer: &Scope<'a>, nested: &Layer<'a>, layers: &[Layer<'a>]) -> Result<Scope<'a>> {
         match outer {
-            Scope::Groups(_) => Ok(Scope::Paths(Rc::new(self.paths(outer, nested.name)?))),
+            Scope::Groups(groups) => Ok(Scope::Paths(Rc::new(self.paths_of_network(groups, nested, layers)?))),
             Scope::Paths(paths) => Ok(Scope::Paths(paths.clone())),
             Scope::Numbered(groups) => match groups.get(nested.name) {
                 Some(group) => self.numbered(self.file.members(&self.file.object(*group)?)?, layers),
