@@ -115,3 +115,21 @@ impl Chain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keras::stored::Order;
+
+    /// The files have a few layers, of which one is empty (written by `tests/fixtures/keras_files.py`).
+    #[test]
+    fn a_layer_of_another_network_is_named() {
+        let named: &[u8] = include_bytes!("../../tests/fixtures/weights_extra_named.h5");
+        let numbered: &[u8] = include_bytes!("../../tests/fixtures/weights_extra_numbered.h5");
+        for (bytes, order) in [(named, Order::NamedAtRoot), (numbered, Order::Numbered)] {
+            let error = config(&Stored::open(bytes, order).unwrap()).unwrap_err().to_string();
+            assert!(error.contains("the layer 'fc' is not part of MobileNetV2"), "{error}");
+            assert!(error.contains("load_weights"), "{error}");
+        }
+    }
+}

@@ -94,7 +94,8 @@ impl<'a> Stored<'a> {
         }
         let used: BTreeSet<Address> = found.values().copied().collect();
         for (name, group) in groups.iter().filter(|(_, group)| !used.contains(*group)) {
-            self.note_unused(name, *group)?;
+            let recorded = self.name_of(*group)?;
+            self.note_unused(recorded.unwrap_or(*name), *group)?;
         }
         Ok(Scope::Numbered(found))
     }
