@@ -77,9 +77,11 @@ fn softmax<'a>(operands: &[Operand]) -> Operation<'a> {
 
 /// Whether a conversion is to floats, which keeps pixels: Keras 3 has the type in the configuration, Keras 2 in the call.
 fn is_float(layer: &Layer<'_>) -> Result<bool> {
-    let name = match layer.class {
-        "Cast" => layer.policy()?,
-        _ => layer.inbound.pointer("/0/3/dtype").and_then(Json::as_str),
+    let name = match (layer.class, layer.inbound.as_array().map(Vec::as_slice)) {
+        ("Cast", _) => layer.policy()?,
+        (_, Some([call])) => call.pointer("/3/dtype").and_then(Json::as_str),
+        // Calls may be with several types.
+        _ => None,
     };
     Ok(matches!(name, Some("float32" | "float64")))
 }

@@ -1,6 +1,7 @@
 //! The order of a nested network's weights in `.h5`. Keras assigns them in the order of the attribute `weight_names`: first
-//! those that are trained, layer by layer, then the others. Their names are those of the layers when the network was built,
-//! and layers can be renamed afterwards. The weights are read by name, so both must agree.
+//! those that are trained, layer by layer, then the others (`trainable_weights` and `non_trainable_weights` of a model). The
+//! names are those of the layers when the network was built, and layers can be renamed afterwards. The weights are read by
+//! name, so both must agree.
 
 use std::collections::HashMap;
 
@@ -18,12 +19,23 @@ const STATISTICS: [&str; 5] = ["moving_mean", "moving_variance", "mean", "varian
 /// Most weights of one layer, above those of any supported one.
 const MAX_WEIGHTS: usize = 64;
 
-/// Kinds of weights, each of which is in the order of the layers.
-#[derive(Clone, Copy)]
-enum Kind {
-    Trained,
-    Frozen,
-    Statistics,
+/// Where a weight is trained, in the rules of each version of Keras.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rules {
+    /// A weight is trained if its layer and all networks around it are.
+    Keras2,
+    /// A weight is trained if its layer and the outermost network are.
+    Keras3,
+}
+
+/// A weight: the name of its layer and its position in the file.
+type Weight<'l> = (&'l str, usize);
+
+/// The weights of a layer or a network in the order of Keras.
+#[derive(Default)]
+struct Weights<'l> {
+    trained: Vec<Weight<'l>>,
+    others: Vec<Weight<'l>>,
 }
 
 /// Sorts `paths` by the position of their names in `names`.
@@ -48,13 +60,30 @@ pub fn sorted(mut paths: Vec<Path>, names: &[&str]) -> Result<Vec<Path>> {
     Ok(paths)
 }
 
-/// Checks that the weights of network `network`, in the order of the file, are in the order of its layers.
+/// Checks that the weights of network `network`, in the order of the file, are in that of Keras.
 ///
 /// # Errors
 /// If they are not, because layers were renamed.
-pub fn check(paths: &[Path], network: &Layer<'_>, layers: &[Layer<'_>]) -> Result<()> {
-    let mut order = Order { weights: by_scope(paths), paths, next: [0; 3] };
-    order.network(layers, is_trained(network))
+pub fn check(paths: &[Path], network: &Layer<'_>, layers: &[Layer<'_>], rules: Rules) -> Result<()> {
+    let file = InFile { weights: by_scope(paths), paths, rules };
+    let order: Vec<_> = match rules {
+        Rules::Keras3 if !is_trained(network) => file.all(layers)?,
+        _ => {
+            let Weights { trained, others } = file.network(network, layers)?;
+            trained.into_iter().chain(others).collect()
+        }
+    };
+    match order.iter().zip(order.iter().skip(1)).find(|((_, at), (_, next))| at >= next) {
+        None => Ok(()),
+        Some(((layer, _), (other, _))) => Err(ImportError::unsupported(format!(
+            "the weights of the layers '{}' and '{}' are not in the order of Keras",
+            shorten(layer),
+            shorten(other)
+        ))
+        .expected("the names that the layers had when the nested model was built")
+        .found("weights of layers that were renamed, which Keras assigns by their order")
+        .help("save the model as .keras")),
+    }
 }
 
 /// Returns the positions of the weights of each scope, under all its endings, since outer scopes may precede the layer's name.
@@ -73,56 +102,63 @@ fn is_trained(layer: &Layer<'_>) -> bool {
     layer.config.get("trainable") != Some(&Json::Bool(false))
 }
 
-struct Order<'p> {
+struct InFile<'p> {
     paths: &'p [Path],
     weights: HashMap<&'p str, Vec<usize>>,
-    /// First possible position of the next weight of each [`Kind`].
-    next: [usize; 3],
+    rules: Rules,
 }
 
-impl Order<'_> {
-    /// Recursion is bounded by the JSON parser.
-    fn network(&mut self, layers: &[Layer<'_>], trained: bool) -> Result<()> {
+impl InFile<'_> {
+    /// Returns the weights of a network. Recursion is bounded by the JSON parser.
+    fn network<'l>(&self, network: &Layer<'l>, layers: &[Layer<'l>]) -> Result<Weights<'l>> {
+        let mut all = Weights::default();
         for layer in layers {
-            let trained = trained && is_trained(layer);
-            match layer.members() {
-                Some(entries) => {
-                    let layers: Vec<_> = entries.iter().map(Layer::new).collect::<Result<_>>()?;
-                    self.network(&layers, trained)?;
-                }
-                None => self.layer(layer, trained)?,
-            }
+            let found = match inner(layer)? {
+                Some(layers) => self.network(layer, &layers)?,
+                None => self.layer(layer),
+            };
+            all.trained.extend(found.trained);
+            all.others.extend(found.others);
         }
-        Ok(())
+        if self.rules == Rules::Keras2 && !is_trained(network) {
+            let others = std::mem::take(&mut all.others);
+            all = Weights { trained: Vec::new(), others: all.trained.into_iter().chain(others).collect() };
+        }
+        Ok(all)
     }
 
-    fn layer(&mut self, layer: &Layer<'_>, trained: bool) -> Result<()> {
-        let weights = self.weights.get(layer.name).map_or(&[][..], Vec::as_slice);
-        let mut next = self.next;
-        for &at in weights.iter().take(MAX_WEIGHTS) {
-            let name = self.paths.get(at).map_or("", |path| path.name.as_str());
-            let kind = match (TRAINED.contains(&name), STATISTICS.contains(&name)) {
-                (true, _) if trained => Kind::Trained,
-                (true, _) => Kind::Frozen,
-                (_, true) => Kind::Statistics,
-                // Such as the state of random numbers.
-                _ => continue,
-            };
-            let Some(next) = next.get_mut(kind as usize) else { continue };
-            if at < self.next[kind as usize] {
-                return Err(ImportError::unsupported(format!(
-                    "the weights of the layer '{}' are not in the order of the layers",
-                    shorten(layer.name)
-                ))
-                .expected("the names that the layers had when the nested model was built")
-                .found("weights of layers that were renamed, which Keras assigns by their order")
-                .help("save the model as .keras"));
+    /// Returns all weights of a network, layer by layer.
+    fn all<'l>(&self, layers: &[Layer<'l>]) -> Result<Vec<Weight<'l>>> {
+        let mut all = Vec::new();
+        for layer in layers {
+            match inner(layer)? {
+                Some(layers) => all.extend(self.all(&layers)?),
+                None => {
+                    let Weights { trained, others } = self.layer(layer);
+                    all.extend(trained.into_iter().chain(others));
+                }
             }
-            *next = (*next).max(at + 1);
         }
-        self.next = next;
-        Ok(())
+        Ok(all)
     }
+
+    fn layer<'l>(&self, layer: &Layer<'l>) -> Weights<'l> {
+        let places = self.weights.get(layer.name).map_or(&[][..], Vec::as_slice);
+        let of = |names: &[&str]| -> Vec<Weight<'l>> {
+            let is_named = |at: &&usize| self.paths.get(**at).is_some_and(|path| names.contains(&path.name.as_str()));
+            places.iter().take(MAX_WEIGHTS).filter(is_named).map(|at| (layer.name, *at)).collect()
+        };
+        let (trained, others) = (of(&TRAINED), of(&STATISTICS));
+        match is_trained(layer) {
+            true => Weights { trained, others },
+            false => Weights { trained: Vec::new(), others: trained.into_iter().chain(others).collect() },
+        }
+    }
+}
+
+/// Returns the layers of a network; `None` for a layer that is not one.
+fn inner<'l>(layer: &Layer<'l>) -> Result<Option<Vec<Layer<'l>>>> {
+    layer.members().map(|entries| entries.iter().map(Layer::new).collect()).transpose()
 }
 
 #[cfg(test)]
@@ -131,36 +167,47 @@ mod tests {
 
     use super::*;
 
-    /// The result for a network with layers of these names, and the trained ones among them, for names of weights in order.
-    fn checked(layers: &[(&str, bool)], names: &[&str]) -> Result<()> {
+    /// The result for a network with layers of these names, and whether they are trained, for names of weights in order.
+    fn checked(trained: bool, layers: &[(&str, bool)], names: &[&str], rules: Rules) -> Result<()> {
         let entry = |(name, trained): &(&str, bool)| json!({"class_name": "Dense", "config": {"name": name, "trainable": trained}});
         let entries: Vec<Json> = layers.iter().map(entry).collect();
-        let network = json!({"class_name": "Functional", "config": {"name": "n", "layers": entries}});
+        let network =
+            json!({"class_name": "Functional", "config": {"name": "n", "layers": entries, "trainable": trained}});
         let layers: Vec<_> = entries.iter().map(|entry| Layer::new(entry).unwrap()).collect();
         let paths = names.iter().rev().map(|name| {
             let (scope, name) = name.split_once(':').unwrap().0.rsplit_once('/').unwrap();
             Path { scope: scope.into(), name: name.into(), key: 0 }
         });
-        check(&sorted(paths.collect(), names)?, &Layer::new(&network).unwrap(), &layers)
+        check(&sorted(paths.collect(), names)?, &Layer::new(&network).unwrap(), &layers, rules)
     }
 
     #[test]
     fn renamed_layers_are_noticed() {
-        let all = [("a", true), ("bn", true), ("b", true)];
         let names = ["a/kernel:0", "a/bias:0", "n/bn/gamma:0", "n/bn/beta:0", "b/kernel:0", "n/bn/moving_mean:0"];
-        checked(&all, &names).unwrap();
-        let error = checked(&[("b", true), ("bn", true), ("a", true)], &names).unwrap_err().to_string();
-        assert!(error.contains("'bn' are not in the order") && error.contains("as .keras"), "{error}");
-        assert!(checked(&[("a", true), ("b", true), ("bn", true)], &names).is_err());
+        for rules in [Rules::Keras2, Rules::Keras3] {
+            checked(true, &[("a", true), ("bn", true), ("b", true)], &names, rules).unwrap();
+            let renamed = checked(true, &[("b", true), ("bn", true), ("a", true)], &names, rules);
+            let error = renamed.unwrap_err().to_string();
+            assert!(error.contains("'b' and 'bn' are not in the order") && error.contains("as .keras"), "{error}");
+            assert!(checked(true, &[("a", true), ("b", true), ("bn", true)], &names, rules).is_err());
+        }
     }
 
     #[test]
     fn frozen_layers_and_statistics_are_after_the_others() {
         let layers = [("a", false), ("b", true), ("c", false)];
         let names = ["b/kernel:0", "a/kernel:0", "a/StateVar:0", "c/kernel:0"];
-        checked(&layers, &names).unwrap();
-        assert!(checked(&[("c", false), ("b", true), ("a", false)], &names).is_err());
-        assert!(checked(&layers.map(|(name, _)| (name, true)), &names).is_err());
+        for rules in [Rules::Keras2, Rules::Keras3] {
+            checked(true, &layers, &names, rules).unwrap();
+            assert!(checked(true, &[("c", false), ("b", true), ("a", false)], &names, rules).is_err());
+            // A trained and a frozen layer.
+            assert!(checked(true, &[("b", false), ("a", true), ("c", false)], &names, rules).is_err());
+            assert!(checked(true, &layers.map(|(name, _)| (name, true)), &names, rules).is_err());
+        }
+        // In a frozen network, the versions differ.
+        checked(false, &layers, &names, Rules::Keras2).unwrap();
+        assert!(checked(false, &layers, &names, Rules::Keras3).is_err());
+        checked(false, &layers, &["a/kernel:0", "b/kernel:0", "c/kernel:0"], Rules::Keras3).unwrap();
     }
 
     #[test]

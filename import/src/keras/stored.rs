@@ -154,9 +154,11 @@ impl<'a> Stored<'a> {
         let mut paths = Vec::new();
         self.gather(address, String::new(), MAX_DEPTH, &mut paths)?;
         let names = self.file.strings(&self.file.object(address)?, "weight_names", MAX_PATHS, LONGEST_SCOPE)?;
+        let version = self.file.string(&self.file.root()?, "keras_version", LONGEST_SCOPE)?.unwrap_or_default();
+        let rules = if version.starts_with("3.") { order::Rules::Keras3 } else { order::Rules::Keras2 };
         let of_network = |error: Box<ImportError>| error.at(format!("layer '{}'", shorten(network.name)));
         let paths = order::sorted(paths, &names).map_err(of_network)?;
-        order::check(&paths, network, layers).map_err(of_network)?;
+        order::check(&paths, network, layers, rules).map_err(of_network)?;
         Ok(paths)
     }
 
