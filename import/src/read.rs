@@ -117,6 +117,10 @@ fn import(graph: &SourceGraph<'_>, name: &str, quantization: Quantization, most:
             recovered.precision = kept.precision;
             recover::keep_pixels(&mut recovered, &mut facts, graph);
             facts.push(Fact { key: "precision", value: kept.precision.word().into(), how: kept.how.into() });
+            if kept.rounds_biases {
+                notes
+                    .push("biases are rounded to multiples of input scale * weight scale, as ONNX Runtime does".into());
+            }
             (tensors, pool) = (kept.tensors, Some(kept.pool));
         }
         None => {

@@ -312,7 +312,7 @@ impl Reshape {
     }
 }
 
-/// A mean over height or width. The mean of its result over the other axis is that over the image.
+/// A mean over height or width. A mean of the result over the other axis completes the mean over the image.
 #[derive(Debug, Clone, Copy)]
 pub struct AxisMean {
     /// The axes of the image.
@@ -335,7 +335,7 @@ impl AxisMean {
         let (rank, other) = match (self.keeps_rank, self.axis == rows) {
             (true, true) => (4, columns),
             (true, false) => (4, rows),
-            // Without the first axis, the other one is in the place of the rows.
+            // Without the first axis, the other one has the index of the rows.
             (false, _) => (3, rows),
         };
         matches!(*over, [axis] if axis_of(axis, rank) == Some(other)) && keeps_rank == self.keeps_rank

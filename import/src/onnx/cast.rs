@@ -1,4 +1,4 @@
-//! Casts of constants to floats, which round.
+//! Rounds constants as Cast to a float type does.
 
 use std::rc::Rc;
 
@@ -38,7 +38,7 @@ fn rounded(constant: &Constant<'_>, to: i64) -> Result<Constant<'static>> {
     Constant::new(constant.shape().to_vec(), values)
 }
 
-/// Whether both have the same numbers. Those of a quantized constant are products in float32.
+/// Whether the values are equal. Values of a quantized constant are float32 products.
 fn is_same(before: &Constant<'_>, after: &Constant<'_>) -> bool {
     let is_product = before.quantization().is_some();
     let before = before.to_f64().into_iter().map(|value| if is_product { f64::from(value as f32) } else { value });

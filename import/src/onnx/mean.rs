@@ -11,6 +11,10 @@ use crate::source::Op;
 /// Translates a mean of floats over height and width, or over one of them.
 pub fn reduce_mean<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attributes<'a>) -> Result<()> {
     let (value, axes) = scope.data(node, 0)?;
+    // That of an unknown operation is reported first.
+    if scope.is_unknown(value) {
+        return scope.other(node, Op::Other);
+    }
     let over = match attributes.ints("axes") {
         Some(over) => over.to_vec(),
         None => scope.constant(node, 1)?.map_or(Ok(vec![]), |over| axes_of(&over))?,

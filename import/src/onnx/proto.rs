@@ -92,7 +92,7 @@ pub struct Attribute {
     pub s: Bytes,
     #[prost(message, optional, tag = "5")]
     pub t: Option<Tensor>,
-    /// The subgraph of a branch or of a loop.
+    /// Subgraph: a branch of If, or the body of Loop or Scan.
     #[prost(message, optional, boxed, tag = "6")]
     pub g: Option<Box<Graph>>,
     #[prost(float, repeated, tag = "7")]

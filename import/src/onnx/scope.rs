@@ -93,9 +93,9 @@ pub struct Scope<'a> {
     /// Scale and zero point of a quantized input image.
     pub pixels: Option<(f64, i64)>,
     names: HashMap<&'a str, Slot<'a>>,
-    /// Names of values after DequantizeLinear. Other names of floats are those of values before QuantizeLinear.
+    /// Names of values after DequantizeLinear. All other names of floats refer to values that are not rounded.
     dequantized: HashSet<&'a str>,
-    /// Means over one axis of an image, of which the other axis is left.
+    /// Means over one spatial axis; the other is pending.
     pub axis_means: HashMap<Value, AxisMean>,
     /// Whether values are cast to float16 or bfloat16.
     pub has_half_casts: bool,
@@ -169,7 +169,7 @@ impl<'a> Scope<'a> {
             if self.sparse.contains(node.input[at].as_str()) {
                 return ImportError::unsupported(format!("{name}, is a sparse initializer"))
                     .expected("a dense tensor")
-                    .help("replace the sparse initializers by dense ones of the same names");
+                    .help("replace the sparse initializers with dense ones of the same names");
             }
             ImportError::malformed(format!("{name}, is not produced by an earlier node"))
         })
@@ -306,7 +306,7 @@ impl<'a> Scope<'a> {
         self.name(node, slot)
     }
 
-    /// Binds the node's first output to `slot`, which has the numbers of input 0.
+    /// Binds the node's first output to `slot`, with the elements of input 0.
     pub fn name_alias(&mut self, node: &'a proto::Node, slot: Slot<'a>) -> Result<()> {
         match node.input.first() {
             Some(input) if self.is_dequantized(input) => self.name_dequantized(node, slot),

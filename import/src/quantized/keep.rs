@@ -16,7 +16,7 @@ use crate::tensor::{Data, Tensor};
 
 const REMEDY: &str = "import its weights as float32 with `mbvc import --dequantize`";
 
-/// Greatest relative difference between a float32 product and the same product in float64, of rounded factors.
+/// Relative tolerance for a product that is rounded to float32 twice (2^-24 each), with a margin.
 const TOLERANCE: f64 = 2.5e-7;
 
 /// A quantized network in the form of the container.
@@ -26,6 +26,8 @@ pub struct Kept {
     /// `mbvc.pool`.
     pub pool: &'static str,
     pub how: &'static str,
+    /// Whether biases are rounded to multiples of input scale * weight scale.
+    pub rounds_biases: bool,
 }
 
 /// Converts a network whose values are quantized; `None` for one that computes in floats.
@@ -33,8 +35,11 @@ pub fn keep(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<Option<Kept>> 
     let is_quantized = |value: Value| graph.quants.get(value).is_some();
     let weights = chain.layers().any(|layer| layer.kernel.constant.quantization().is_some());
     let values = is_quantized(graph.input) || chain.layers().any(|layer| layer.output().is_some_and(is_quantized));
-    if !weights || !values {
+    if !values {
         return Ok(None);
+    }
+    if !weights {
+        return Err(unsupported("the weights are not quantized, but values are"));
     }
     if chain.front.is_some() {
         return Err(ImportError::unsupported(
@@ -45,7 +50,7 @@ pub fn keep(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<Option<Kept>> 
         .help("convert the model without its preprocessing layers, or import its weights as float32 with `mbvc import --dequantize`"));
     }
     let (integer, how) = form(chain)?;
-    let mut keeper = Keeper { graph, integer, last: None, tensors: Vec::new() };
+    let mut keeper = Keeper { graph, integer, last: None, tensors: Vec::new(), rounds_biases: false };
     keeper.value("input", Some(graph.input))?;
     keeper.layer(&chain.stem)?;
     for (at, block) in chain.blocks.iter().enumerate() {
@@ -59,15 +64,16 @@ pub fn keep(chain: &Chain<'_>, graph: &SourceGraph<'_>) -> Result<Option<Kept>> 
     keeper.value("head.pool", Some(chain.pool.output))?;
     chain.dense.iter().chain([&chain.classifier]).try_for_each(|layer| keeper.layer(layer))?;
     if let Some(output) = chain.classifier.output().and_then(|logits| graph.quants.float_output(logits)) {
-        return Err(unsupported("the logits are an output of the model before their quantization")
+        return Err(unsupported("the model returns the logits before their quantization")
             .role("output")
-            .expected("the quantized value as the output")
+            .expected("the logits after DequantizeLinear as the output")
             .found(output));
     }
     // ONNX's pools are means for any window: the result has its own scale.
     let averages = chain.pool.windowed && graph.format == Format::TfLite;
     let precision = if integer == Integer::Int8 { Precision::Int8 } else { Precision::Uint8 };
-    Ok(Some(Kept { precision, tensors: keeper.tensors, pool: if averages { AVERAGE } else { MEAN }, how }))
+    let (tensors, rounds_biases) = (keeper.tensors, keeper.rounds_biases);
+    Ok(Some(Kept { precision, tensors, pool: if averages { AVERAGE } else { MEAN }, how, rounds_biases }))
 }
 
 fn unsupported(problem: impl Into<String>) -> Box<ImportError> {
@@ -138,6 +144,7 @@ struct Keeper<'g> {
     /// Scale of the last value, the input of the next layer.
     last: Option<f32>,
     tensors: Vec<Tensor>,
+    rounds_biases: bool,
 }
 
 impl Keeper<'_> {
@@ -249,7 +256,7 @@ impl Keeper<'_> {
     }
 
     /// Returns the bias in units of input scale * weight scale; zeros if there is none.
-    fn bias(&self, layer: &Layer<'_>, scales: &[f32], channels: usize) -> Result<Vec<i32>> {
+    fn bias(&mut self, layer: &Layer<'_>, scales: &[f32], channels: usize) -> Result<Vec<i32>> {
         let fits = |bias: &Constant<'_>| bias.len() == channels;
         if layer.bias.is_some_and(|bias| !fits(bias)) {
             return Err(unsupported("the bias does not fit the quantized layer").expected(format!("{channels} values")));
@@ -279,36 +286,26 @@ impl Keeper<'_> {
                 }
             }
         }
-        let steps = |(at, real): (usize, &f64)| real / (f64::from(input) * f64::from(of_channel(at)));
-        real.iter().enumerate().map(steps).map(whole).collect()
+        let mut rounds = false;
+        // The arithmetic of ONNX Runtime (`WeightBiasQuantization`), in float32.
+        let steps = real.iter().enumerate().map(|(at, real)| {
+            let exact = *real as f32 / (input * of_channel(at));
+            let rounded = f64::from(exact.round_ties_even());
+            rounds |= (f64::from(exact) - rounded).abs() > f64::from(exact).abs() * TOLERANCE;
+            // The cast is exact within the limits, which exclude NaN.
+            (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&rounded).then_some(rounded as i32)
+        });
+        let steps = steps.collect::<Option<_>>().ok_or_else(|| {
+            unsupported("the bias does not fit 32 bits in units of input scale * weight scale")
+                .expected("a larger weight scale")
+        })?;
+        self.rounds_biases |= rounds;
+        Ok(steps)
     }
 
     fn push(&mut self, name: String, shape: Vec<usize>, data: Data) {
         self.tensors.push(Tensor { name, shape, data });
     }
-}
-
-/// Converts a bias in units of input scale * weight scale to an integer.
-///
-/// # Errors
-/// If it is not an integer, to within the rounding of a float32 product, or exceeds 32 bits.
-fn whole(steps: f64) -> Result<i32> {
-    let rounded = steps.round_ties_even();
-    // NaN is outside the limits, too.
-    if !(f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&rounded) {
-        return Err(unsupported("the bias does not fit 32 bits in units of input scale * weight scale")
-            .expected("a larger weight scale"));
-    }
-    if (steps - rounded).abs() > steps.abs() * TOLERANCE {
-        return Err(unsupported(
-            "the bias is not a multiple of input scale * weight scale, and rounding it would change the scores",
-        )
-        .expected("an int32 bias in these units")
-        .found(format!("a value of {steps:.3} units"))
-        .help(format!("quantize with the default `QuantizeBias` of `quantize_static`, or {REMEDY}")));
-    }
-    // Exact within the limits.
-    Ok(rounded as i32)
 }
 
 /// Whether the bias has units of `scale`, to within the rounding of a float32 product.

@@ -357,7 +357,7 @@ impl<'g> Walk<'g> {
         Ok((window.is_some(), self.flattened(node.output)))
     }
 
-    /// Returns the output of the mean over the other axis than `first`. The value between must not be rounded.
+    /// Returns the output of the mean over the axis that `first` leaves. The value between must not be rounded.
     fn second_mean(&self, first: &Node<'_>) -> Result<Value> {
         match self.only(first.output) {
             Some(Node { op: Op::AxisMean, output, .. }) if self.quants.get(first.output).is_none() => Ok(*output),

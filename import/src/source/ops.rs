@@ -61,7 +61,7 @@ pub enum Op<'a> {
     Pool {
         window: Option<[usize; 2]>,
     },
-    /// The mean over rows or columns, followed by that over the others.
+    /// Mean over one spatial axis. A second one over the other axis completes a global average pool.
     AxisMean,
     /// Converts an image of one pixel to a vector, or back.
     Flatten,

@@ -77,7 +77,7 @@ fn a_sparse_initializer_is_refused_with_its_name() {
     let logits = file.made_by("Flatten", 0);
     let error = file.splice(&logits, node("Add", &[&logits, "bias"], "extra.out")).refused();
     assert!(error.contains("'extra' (Add): input 1, 'bias', is a sparse initializer"), "{error}");
-    assert!(error.contains("help: replace the sparse initializers by dense ones"), "{error}");
+    assert!(error.contains("help: replace the sparse initializers with dense ones"), "{error}");
 
     let mut file = File::open("same_plain_op13.onnx");
     let attribute = vec![Attribute { name: "sparse_value".into(), ..Attribute::default() }];
