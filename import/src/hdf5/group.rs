@@ -109,8 +109,8 @@ pub fn until_zero(bytes: &[u8]) -> &[u8] {
 fn name_of(bytes: &[u8]) -> Result<&str> {
     str::from_utf8(bytes)
         .ok()
-        .filter(|name| name.len() <= LONGEST_NAME)
-        .ok_or_else(|| ImportError::malformed("a name in the HDF5 file is too long or not UTF-8"))
+        .filter(|name| name.len() <= LONGEST_NAME && !name.contains('/'))
+        .ok_or_else(|| ImportError::malformed("a name in the HDF5 file is too long, not UTF-8, or contains a slash"))
 }
 
 fn link_of(mut link: Cursor<'_>) -> Result<Option<(&str, Address)>> {

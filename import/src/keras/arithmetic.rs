@@ -9,7 +9,7 @@
 use serde_json::Value as Json;
 
 use super::builder::Operand;
-use super::config::{Layer, numbers};
+use super::config::{Layer, row};
 use crate::error::Result;
 use crate::source::{Arithmetic, Op};
 
@@ -80,7 +80,7 @@ fn is_float(layer: &Layer<'_>) -> Result<bool> {
     let name = match (layer.class, layer.inbound.as_array().map(Vec::as_slice)) {
         ("Cast", _) => layer.policy()?,
         (_, Some([call])) => call.pointer("/3/dtype").and_then(Json::as_str),
-        // Calls may be with several types.
+        // Several calls can have different types.
         _ => None,
     };
     Ok(matches!(name, Some("float32" | "float64")))
@@ -130,8 +130,9 @@ fn insert_constants(layer: &Layer<'_>, operands: &mut Vec<Operand>) {
     let constants = layer.config.get("constants").and_then(Json::as_object);
     // An operation has two operands.
     for (position, value) in constants.into_iter().flatten().take(2) {
-        if let (Ok(position), Some(numbers)) = (position.parse::<usize>(), numbers(value)) {
-            operands.insert(position.min(operands.len()), Operand::Numbers(numbers));
+        if let Ok(position) = position.parse::<usize>() {
+            // Other shapes have no numbers, which no operation accepts.
+            operands.insert(position.min(operands.len()), Operand::Numbers(row(value).unwrap_or_default()));
         }
     }
 }

@@ -61,12 +61,12 @@ pub fn read<'a>(weights: Box<dyn Weights<'a> + 'a>, config: &'a Json) -> Result<
 impl<'a> Flattener<'a> {
     fn model(&mut self, config: &'a Json) -> Result<Value> {
         let model = Layer::new(config)?;
-        self.check(&model)?;
         let layers = members(&model)?.ok_or_else(|| {
             ImportError::unsupported(format!("unsupported model class '{}'", shorten(model.class)))
                 .expected("a Functional or Sequential model")
                 .help("a subclassed model defines its layers in Python: rebuild it as a functional model and save that")
         })?;
+        self.check(&model)?;
         let scope = self.graph.weights.root(&layers)?;
         let inside = Inside { scope: &scope, path: "", depth: 0 };
         let outputs = self.network(&model, &layers, &[INPUT], &inside)?;
@@ -163,9 +163,11 @@ impl<'a> Flattener<'a> {
         for (entry, value) in entries.iter().zip(inputs) {
             if !results.enter(entry.layer, *value) {
                 let name = shorten(entry.layer);
-                return Err(ImportError::unsupported(format!("the input '{name}' of the model is computed by layers"))
-                    .at(inside.place(network).text())
-                    .expected("an input layer"));
+                return Err(ImportError::unsupported(format!(
+                    "the input '{name}' of the model is the output of another layer"
+                ))
+                .at(inside.place(network).text())
+                .expected("an input layer"));
             }
         }
         for layer in layers {
@@ -211,10 +213,10 @@ impl<'a> Flattener<'a> {
     /// Checks class, call and number types of a layer.
     fn check(&mut self, layer: &Layer<'a>) -> Result<()> {
         if let Some(package) = layer.foreign.filter(|_| NETWORKS.contains(&layer.class)) {
-            return Err(ImportError::unsupported("the class of the model is not Keras' own")
+            return Err(ImportError::unsupported("the model class is not a Keras class")
                 .expected("a Functional or Sequential model")
                 .found(format!("'{}' of '{}'", shorten(layer.class), shorten(package)))
-                .help("its `call` is Python code: rebuild it as a functional model of built-in layers and save that"));
+                .help("its `call` method is Python code, which is not executed: rebuild the model from built-in layers and save it again"));
         }
         if let Some(package) = layer.foreign {
             return Err(ImportError::unsupported("the layer is not a built-in Keras layer")

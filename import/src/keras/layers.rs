@@ -316,10 +316,10 @@ fn relu<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
 
 fn softmax<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>, axis: Option<f64>) -> Result<Value> {
     let axis = axis.unwrap_or(-1.0);
-    let of_vector = axis == 1.0 && graph.is_vector(call.value);
-    if !of_vector && axis != -1.0 {
-        return Err(ImportError::unsupported("unsupported `axis` of the layer")
-            .expected("-1, the channels")
+    let last = if graph.is_vector(call.value) { 1.0 } else { 3.0 };
+    if axis != last && axis != -1.0 {
+        return Err(ImportError::unsupported("the softmax is not over the last axis")
+            .expected("`axis` -1")
             .found(axis.to_string())
             .help("compute the softmax over the last axis and save the model again"));
     }
@@ -467,8 +467,8 @@ fn resizing<'a>(graph: &mut Builder<'a>, call: &Call<'_, 'a>) -> Result<Value> {
         [None, None] => {
             (*rows, *columns) = (Some(height), Some(width));
             graph.note(format!(
-                "the layer '{}' ({}) is omitted: pass images of {height}x{width} that are cropped or resized as it does; \
-                 `mbvc classify` resizes with its own filter and framing, so that scores can differ",
+                "the layer '{}' ({}) is omitted: crop or resize images to {height}x{width} in the same way before inference; \
+                 `mbvc classify` uses its own filter and framing, so its scores can differ",
                 shorten(call.layer.name),
                 shorten(call.layer.class)
             ));

@@ -76,13 +76,13 @@ pub fn check(paths: &[Path], network: &Layer<'_>, layers: &[Layer<'_>], rules: R
     match order.iter().zip(order.iter().skip(1)).find(|((_, at), (_, next))| at >= next) {
         None => Ok(()),
         Some(((layer, _), (other, _))) => Err(ImportError::unsupported(format!(
-            "the weights of the layers '{}' and '{}' are not in the order of Keras",
+            "the weights of the layers '{}' and '{}' are in another order than the layers",
             shorten(layer),
             shorten(other)
         ))
-        .expected("the names that the layers had when the nested model was built")
-        .found("weights of layers that were renamed, which Keras assigns by their order")
-        .help("save the model as .keras")),
+        .expected("the order in which Keras saves them")
+        .found("another order, as after layers were renamed")
+        .help("save the model as .keras: `model.save(\"model.keras\")`")),
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
             checked(true, &[("a", true), ("bn", true), ("b", true)], &names, rules).unwrap();
             let renamed = checked(true, &[("b", true), ("bn", true), ("a", true)], &names, rules);
             let error = renamed.unwrap_err().to_string();
-            assert!(error.contains("'b' and 'bn' are not in the order") && error.contains("as .keras"), "{error}");
+            assert!(error.contains("'b' and 'bn' are in another order") && error.contains("as .keras"), "{error}");
             assert!(checked(true, &[("a", true), ("b", true), ("bn", true)], &names, rules).is_err());
         }
     }

@@ -19,11 +19,13 @@ const STRIDES: [usize; 17] = [1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1]
 /// Layer names that identify the function.
 const NAMES: [&str; 3] = ["Conv1", "expanded_conv_project", "block_16_project"];
 
+const HELP: &str = "build the model in Python, `model.load_weights(...)`, then `model.save(\"model.keras\")`";
+
 /// The error for weights with other names.
 pub fn unknown() -> Box<ImportError> {
     ImportError::unsupported("the file contains weights without a network (from `save_weights`)")
         .expected("a whole model, or the weights of keras.applications' MobileNetV2")
-        .help("build the model in Python, `model.load_weights(...)`, then `model.save(\"model.keras\")`")
+        .help(HELP)
 }
 
 /// Returns the configuration of the network of `weights`.
@@ -42,7 +44,7 @@ pub fn config(weights: &Stored<'_>) -> Result<Json> {
     if let Some(unused) = weights.first_unused() {
         return Err(ImportError::unsupported(format!("the layer '{}' is not part of MobileNetV2", shorten(&unused)))
             .expected("only the layers of keras.applications' MobileNetV2, in a file without a network")
-            .help("build the model in Python, `model.load_weights(...)`, then `model.save(\"model.keras\")`"));
+            .help(HELP));
     }
     let mut residuals = Vec::new();
     let mut input = None;

@@ -105,7 +105,8 @@ impl<'a> Stored<'a> {
         let mut paths = Vec::new();
         if !self.file.object(group)?.is_dataset() {
             self.gather(group, String::new(), MAX_DEPTH, &mut paths)?;
-            if paths.is_empty() {
+            // The state of random layers is no weight.
+            if paths.iter().all(|path| is_seed(&path.scope) || is_seed(&path.name)) {
                 return Ok(());
             }
         }
@@ -286,6 +287,11 @@ fn snake_case(class: &str) -> String {
         name.extend(letter.to_lowercase());
     }
     name
+}
+
+/// Whether a scope or a name is of the random number generator of a layer, in Keras 3 or 2.
+fn is_seed(name: &str) -> bool {
+    name.split('/').any(|part| part.starts_with("seed_generator") || part.starts_with("StateVar"))
 }
 
 #[cfg(test)]

@@ -139,10 +139,12 @@ fn reshape<'a>(tensors: &mut Tensors<'a>, call: &Call<'a>) -> Result<()> {
     if !is_pixel || flattens_positions {
         let images = from.first().copied().unwrap_or(1);
         if images > 1 && to.first() != Some(&images) {
-            return Err(ImportError::unsupported("the reshape joins or splits the values of several images")
-                .expected(format!("a first axis of {images}, the images"))
-                .found(format!("{} to {}", display_shape(&from), display_shape(&to)))
-                .help("keep the first axis, and convert the model for one image"));
+            return Err(ImportError::unsupported(
+                "the reshape joins or splits the values of several images or positions",
+            )
+            .expected(format!("first axis {images}"))
+            .found(format!("{} to {}", display_shape(&from), display_shape(&to)))
+            .help("convert the model for one image, with an average pool before the dense layers"));
         }
         return unary(tensors, call, Op::Flatten);
     }

@@ -126,7 +126,7 @@ fn softmax_is_along_the_channels() {
     }
     for (axis, keepdims) in [(1, true), (2, false)] {
         let error = with_softmax(axis, keepdims).unwrap_err().to_string();
-        assert!(error.contains("node 'scores' (Softmax): unsupported `axis` of the layer"), "{error}");
+        assert!(error.contains("node 'scores' (Softmax): the softmax is not over the last axis"), "{error}");
     }
 }
 
