@@ -142,5 +142,5 @@ fn rejects_a_foreign_safetensors_file() {
     assert!(error.contains("not a weights file of mbvc") && error.contains("mbvc import"), "{error}");
     // It is not a model either.
     let error = mbvc_import::inspect_bytes(bytes, "w.safetensors").unwrap_err().to_string();
-    assert!(error.contains("unknown tensor names") && error.contains("no tensors"), "{error}");
+    assert!(error.contains("unknown tensor names") && error.contains("no PyTorch tensors"), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::dict::{StateDict, Stored};
+use super::dict::{EXPORT, StateDict, Stored};
 use crate::error::{ImportError, Result};
 use crate::source::Fact;
 use crate::text::{counted, shorten};
@@ -11,6 +11,7 @@ use crate::text::{counted, shorten};
 const LOSSES: Words<'_> = Words {
     key: &["criterion", "loss", "losses"],
     other: &["train", "val", "valid", "test", "fn", "func", "function", "ce", "bce", "cross", "entropy", "focal"],
+    pairs: &[],
 };
 /// Words of the names of numbers that checkpoints record beside the network.
 const RECORDS: Words<'_> = Words {
@@ -21,6 +22,7 @@ const RECORDS: Words<'_> = Words {
     other: &[
         "train", "val", "valid", "test", "eval", "avg", "mean", "min", "max", "global", "current", "last", "model",
     ],
+    pairs: &[],
 };
 /// Words of the names of checkpoint entries outside the network.
 const BESIDE: Words<'_> = Words {
@@ -34,8 +36,6 @@ const BESIDE: Words<'_> = Words {
         "callbacks",
         "loops",
         "rng",
-        "random",
-        "hub",
         "hyper",
     ],
     other: &[
@@ -53,16 +53,20 @@ const BESIDE: Words<'_> = Words {
         "python",
         "parameters",
         "message",
+        "random",
+        "hub",
     ],
+    pairs: &[["random", "state"], ["random", "states"], ["message", "hub"]],
 };
 /// Counters of averaged weights (`torch.optim.swa_utils`, `ema_pytorch`) and of updates.
 const COUNTERS: [&str; 3] = ["n_averaged", "num_updates", "initted"];
 
 /// Words of a name.
 struct Words<'w> {
-    /// One of these is in the name.
+    /// One of these is in the name, or one of `pairs`.
     key: &'w [&'w str],
     other: &'w [&'w str],
+    pairs: &'w [[&'w str; 2]],
 }
 
 impl Words<'_> {
@@ -73,7 +77,8 @@ impl Words<'_> {
             known.contains(&word) || known.contains(&word.trim_end_matches(|letter: char| letter.is_ascii_digit()))
         };
         let mut words = name.split('_');
-        words.clone().any(|word| has(self.key, word))
+        let has_pair = |pair: &[&str; 2]| pair.iter().all(|key| name.split('_').any(|word| has(&[key], word)));
+        (words.clone().any(|word| has(self.key, word)) || self.pairs.iter().any(has_pair))
             && words.all(|word| has(self.key, word) || has(self.other, word) || word.parse::<u32>().is_ok())
     }
 }
@@ -87,10 +92,14 @@ pub fn check(dict: &StateDict<'_>, used: &BTreeSet<String>, prefix: &str, copies
     let root = common_root(used);
     let copies: Vec<[&str; 2]> = copies.iter().map(|copy| differing(prefix, copy)).collect();
     let mut ignored: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let around = if dict.arrays.is_empty() { 0 } else { around(dict, &root, used) };
     let (mut unknown, mut unreadable) = (Vec::new(), None);
     for (name, tensor) in dict.tensors.iter().filter(|(name, _)| !used.contains(*name)) {
         match reason(name, &root, used, &copies) {
             Some(reason) => ignored.entry(reason).or_default().push(name),
+            None if dict.arrays.contains(name) && common(&root, name) < around => {
+                ignored.entry("NumPy arrays beside the network").or_default().push(name);
+            }
             None => match tensor.as_ref().ok().and_then(|tensor| number(name, tensor, &root)) {
                 Some(reason) => ignored.entry(reason).or_default().push(name),
                 None => {
@@ -118,10 +127,7 @@ pub fn check(dict: &StateDict<'_>, used: &BTreeSet<String>, prefix: &str, copies
             .at(format!("tensor '{}'", shorten(first)))
             .expected("weights and biases of convolutions, dense layers and batch normalizations")
             .found(format!("{}{more}", found.join(", ")))
-            .help(
-                "if they take part in inference, export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`; if not, \
-                 remove them from the state dict",
-            ));
+            .help(format!("if they take part in inference, {EXPORT}; if not, remove them from the state dict")));
     }
     let count: usize = ignored.values().map(Vec::len).sum();
     let how: Vec<_> = ignored.iter().map(|(reason, names)| format!("{reason}: {}", listed(names))).collect();
@@ -147,6 +153,17 @@ fn reason(name: &str, root: &[String], used: &BTreeSet<String>, copies: &[[&str;
         return Some("losses");
     }
     (shared < root.len() && BESIDE.are_of(part)).then_some("training state")
+}
+
+/// Returns how many components of `root` name what does not contain the network itself, such as a checkpoint. A module or
+/// dictionary that contains it has a class, or tensors of the network as entries.
+fn around(dict: &StateDict<'_>, root: &[String], used: &BTreeSet<String>) -> usize {
+    let contains = |depth: &usize| {
+        let place = root[..*depth].join(".");
+        let is_module = dict.modules.get(&place).is_some_and(|module| module.class.is_some());
+        is_module || used.iter().any(|name| dict.holders.get(name) == Some(&place.len()))
+    };
+    (0..root.len()).find(contains).unwrap_or(root.len())
 }
 
 /// Returns why an unused tensor is irrelevant: a single number outside the network with a known name.
@@ -175,6 +192,11 @@ pub fn loss<'n>(name: &'n str, prefix: &str) -> Option<&'n str> {
         length += 1;
     }
     None
+}
+
+/// Returns the number of components of `root` that the name starts with.
+fn common(root: &[String], name: &str) -> usize {
+    root.iter().zip(name.split('.')).take_while(|(part, other)| part == other).count()
 }
 
 /// Returns the components that all names start with.
@@ -209,7 +231,7 @@ fn listed(names: &[&str]) -> String {
 mod tests {
     use super::*;
     use crate::source::DType;
-    use crate::state_dict::Stored;
+    use crate::state_dict::{Module, Stored};
 
     fn dict(names: &[&str]) -> StateDict<'static> {
         let tensor = |name: &&str| {
@@ -265,6 +287,40 @@ mod tests {
     }
 
     #[test]
+    fn numpy_arrays_are_ignored_outside_the_network() {
+        let checked = |name: &str, prefix: &str, holder: &str, class: Option<&str>| {
+            let used = ["features.0.weight", "fc.bias"].map(|name| format!("{prefix}{name}"));
+            let mut dict = dict(&used.each_ref().map(String::as_str));
+            dict.holders = used.iter().map(|name| (name.clone(), holder.len())).collect();
+            dict.tensors.insert(name.into(), Err(ImportError::unsupported("unsupported NumPy array")));
+            dict.arrays.insert(name.into());
+            if let Some(class) = class {
+                dict.modules.insert(String::new(), Module { class: Some(class.into()), ..Module::default() });
+            }
+            check(&dict, &used.into(), prefix, &[])
+        };
+        for (name, prefix, holder) in [
+            ("class_weights", "state_dict.", "state_dict"),
+            ("best_acc", "state_dict.model.", "state_dict"),
+            ("logs.confusion_matrix", "model.", "model"),
+        ] {
+            let fact = checked(name, prefix, holder, None).unwrap().unwrap();
+            assert_eq!(fact.how, format!("NumPy arrays beside the network: {name}"));
+        }
+        for (name, prefix, holder, class) in [
+            ("class_weights", "", "", None),
+            ("class_weights", "model.", "", None),
+            ("state_dict.class_weights", "state_dict.", "state_dict", None),
+            ("state_dict.class_weights", "state_dict.model.", "state_dict", None),
+            ("state_dict.features.0.scale", "state_dict.", "state_dict", None),
+            ("mean", "backbone.", "backbone.features.0", Some("mine.Net")),
+        ] {
+            let error = checked(name, prefix, holder, class).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("tensor '{name}': unsupported NumPy array")), "{error}");
+        }
+    }
+
+    #[test]
     fn losses_are_beside_the_network() {
         assert_eq!(loss("net.loss_fn.ce", "net.body."), Some("net.loss_fn"));
         assert_eq!(loss("criterion", ""), Some("criterion"));
@@ -301,6 +357,8 @@ mod tests {
             ("amplitude", "model."),
             ("optimizer.weight", ""),
             ("scheduled.weight", "model."),
+            ("state_dict.random.weight", "state_dict.model."),
+            ("hub.weight", "model."),
         ] {
             let error = checked(&[name], prefix, &["a."]).unwrap_err().to_string();
             assert!(error.contains(&format!("tensor '{name}'")), "{error}");

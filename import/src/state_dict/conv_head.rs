@@ -3,15 +3,13 @@
 
 use mbvc_runtime::HeadActivation;
 
-use super::dict::StateDict;
+use super::dict::{EXPORT, StateDict};
 use super::family::Sidecars;
 use super::head::{Content, Leaf};
 use super::kind::Kind;
 use super::layers::Layers;
 use crate::error::{ImportError, Result};
 use crate::text::shorten;
-
-const EXPORT: &str = "export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`";
 
 /// Checks that the last convolution of the network is before the pool, and that `leaves` have the pool before the first
 /// activation after a 1x1 convolution. `scores` are all softmax
@@ -97,6 +95,7 @@ mod tests {
         let dict = StateDict {
             tensors: dense.iter().map(|name| (format!("{name}.weight"), weight(rank(name)))).collect(),
             modules: [(String::new(), Module { class, ..Module::default() })].into(),
+            ..StateDict::default()
         };
         let head = Named { conv: "features.9.0".into(), norm: "features.9.1".into() };
         let leaf = |(name, content): &(&str, Content)| Leaf { name: (*name).to_owned(), content: *content };
@@ -117,7 +116,7 @@ mod tests {
         let checked = |norms: &[&str]| {
             let weight = || Ok(Stored::whole(DType::F32, vec![1], &[]));
             let tensors = norms.iter().map(|norm| (format!("{norm}.running_var"), weight())).collect();
-            check_last(&StateDict { tensors, modules: Default::default() }, &layers)
+            check_last(&StateDict { tensors, ..StateDict::default() }, &layers)
         };
         assert!(checked(&["bn1", "bn2"]).is_ok() && checked(&[]).is_ok());
         let error = checked(&["bn1"]).unwrap_err().to_string();

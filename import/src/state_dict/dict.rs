@@ -1,18 +1,25 @@
 //! Tensors and modules by name, from any file format.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::error::{ImportError, Result};
 use crate::source::{Constant, DType, Values};
 use crate::text::elements;
 
+/// Help of errors of models that are supported as ONNX.
+pub const EXPORT: &str = "export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`";
+
 /// Tensors and modules by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct StateDict<'a> {
-    /// An unreadable tensor is an error only if the network uses it.
+    /// An unreadable tensor is an error unless it is known to be irrelevant.
     pub tensors: BTreeMap<String, Result<Stored<'a>>>,
+    /// Length of the name of the dictionary or module that contains a tensor, for files of nested dictionaries.
+    pub holders: BTreeMap<String, usize>,
+    /// Those of `tensors` that are NumPy arrays.
+    pub arrays: BTreeSet<String>,
     /// Modules, in files that contain modules.
     pub modules: BTreeMap<String, Module>,
 }
@@ -50,9 +57,11 @@ pub struct Module {
     pub children: Vec<String>,
     /// A function or class that is registered to run before or after it, unless it computes a known parametrization.
     pub hook: Option<String>,
-    /// A method that the object has in place of that of its class, or another function that it stores.
+    /// A method that the instance overrides.
     pub own_method: Option<String>,
-    /// Attributes with values of unexpected types, and these values.
+    /// Another attribute that is a function.
+    pub own_function: Option<String>,
+    /// Attributes whose values have unexpected types, with a description of each value.
     pub unread: BTreeMap<String, String>,
 }
 
@@ -72,6 +81,7 @@ impl Module {
         self.bounds = [more.bounds[0].or(self.bounds[0]), more.bounds[1].or(self.bounds[1])];
         self.hook = more.hook.or(self.hook.take());
         self.own_method = more.own_method.or(self.own_method.take());
+        self.own_function = more.own_function.or(self.own_function.take());
         self.unread.extend(more.unread);
         if !more.children.is_empty() {
             self.children = more.children;

@@ -279,11 +279,12 @@ impl<'a> Builder<'_, 'a> {
     fn has_no_effect(&self, name: &str) -> Result<()> {
         match (Kind::of(self.dict, name), self.conventions.activation) {
             (Some(Kind::Activation(Activation::Relu6)), Activation::Relu) => {
-                Err(ImportError::unsupported("the activation after the average pool limits its values")
+                Err(ImportError::unsupported("a ReLU6 after the average pool clips the features")
                     .at(format!("module '{}'", shorten(name)))
                     .role("classifier")
                     .expected("none or ReLU before the first dense layer of a network with ReLU")
-                    .found("ReLU6"))
+                    .found("ReLU6")
+                    .help(super::dict::EXPORT))
             }
             _ => Ok(()),
         }

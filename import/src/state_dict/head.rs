@@ -242,10 +242,11 @@ fn unrecorded(name: &str) -> Box<ImportError> {
     ImportError::unsupported("a module of the head is not recorded in the file")
         .at(format!("module '{}'", shorten(name)))
         .role("classifier")
-        .help(
-            "for an activation between dense layers, pass a spec with `head: { dense: ..., dense_activation: ... }` \
-             (--spec FILE); or export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`",
-        )
+        .help(format!(
+            "for an activation between dense layers, pass a spec with `head: {{ dense: ..., dense_activation: ... }}` \
+             (--spec FILE); or {}",
+            super::dict::EXPORT
+        ))
 }
 
 #[cfg(test)]
@@ -262,7 +263,11 @@ mod tests {
             let class = Some(format!("torch.nn.modules.{class}"));
             (format!("head.{name}"), Module { class, ..Module::default() })
         };
-        StateDict { tensors: tensors.iter().map(tensor).collect(), modules: modules.iter().map(module).collect() }
+        StateDict {
+            tensors: tensors.iter().map(tensor).collect(),
+            modules: modules.iter().map(module).collect(),
+            ..StateDict::default()
+        }
     }
 
     fn parts(dict: &StateDict<'_>, dense: &[&str], assumed: Option<Activation>) -> Result<Vec<Part>> {

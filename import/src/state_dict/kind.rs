@@ -37,7 +37,7 @@ impl Kind {
         match name {
             _ if path.starts_with("torchmetrics") => Self::Training,
             // Modules of other packages named so may be layers, such as classifiers with a margin.
-            _ if path.contains(".loss") && (is_known || name.to_ascii_lowercase().contains("loss")) => Self::Training,
+            _ if (path.starts_with("loss") || path.contains(".loss")) && (is_known || is_loss(name)) => Self::Training,
             "Conv2d" | "Conv2dSame" | "Linear" | "BatchNorm2d" | "BatchNorm1d" | "SyncBatchNorm" | "BatchNormAct2d"
                 if is_known =>
             {
@@ -85,6 +85,12 @@ impl Kind {
     }
 }
 
+/// Whether the name of a class is that of a loss.
+fn is_loss(class: &str) -> bool {
+    let class = class.to_ascii_lowercase();
+    ["loss", "crossentropy", "labelsmooth", "focal", "dice", "bce"].iter().any(|word| class.contains(word))
+}
+
 /// Whether a class is of a package whose classes are known.
 pub fn is_of_package(class: &str) -> bool {
     class.split('.').next().is_some_and(|package| PACKAGES.contains(&package))
@@ -101,7 +107,13 @@ mod tests {
         assert_eq!(Kind::of_class("mine.layers.ReLU6", false), Kind::Other);
         assert_eq!(Kind::of_class("__main__.Net", true), Kind::Container);
         assert_eq!(Kind::of_class("mine.losses.FocalLoss", false), Kind::Training);
+        for class in
+            ["mine.losses.LabelSmoothingCrossEntropy", "losses.Dice", "mine.loss.BCE", "mine.loss.FocalWithLogits"]
+        {
+            assert_eq!(Kind::of_class(class, false), Kind::Training, "{class}");
+        }
         assert_eq!(Kind::of_class("mine.losses.ArcMarginProduct", false), Kind::Other);
+        assert_eq!(Kind::of_class("mine.Dice", false), Kind::Other);
         assert_eq!(Kind::of_class("torch.nn.modules.loss.CrossEntropyLoss", false), Kind::Training);
     }
 }

@@ -259,9 +259,9 @@ fn none_found(dict: &StateDict<'_>, convs: &Convs<'_>) -> Box<ImportError> {
     let error = ImportError::unsupported("unknown tensor names").expected(format!("names of {}", families.join(", ")));
     let names: Vec<_> = convs.iter().take(4).map(|name| format!("'{}'", shorten(name))).collect();
     let error = match (names.is_empty(), dict.tensors.len()) {
-        (_, 0) => error.found("no tensors of PyTorch"),
+        (_, 0) => error.found("no PyTorch tensors"),
         (true, count) => error.found(format!("{count} tensors, but no weight of a convolution")),
         (false, _) => error.found(format!("{} convolutions, such as {}", convs.len(), names.join(", "))),
     };
-    error.help("export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`")
+    error.help(super::dict::EXPORT)
 }

@@ -25,7 +25,7 @@ mod strides;
 mod tests;
 
 pub use conventions::conventions;
-pub use dict::{Module, RESIDUALS, StateDict, Stored};
+pub use dict::{EXPORT, Module, RESIDUALS, StateDict, Stored};
 pub use graph::read;
 pub use parametrization::weight_norm;
 pub use sidecar::Sidecar;

@@ -8,7 +8,7 @@ use mbvc_compiler::spec::Activation;
 use mbvc_runtime::HeadActivation;
 
 use super::account;
-use super::dict::{Module, RESIDUALS, StateDict};
+use super::dict::{EXPORT, Module, RESIDUALS, StateDict};
 use super::head::{Content, Leaf};
 use super::kind::{Kind, SEQUENTIAL, is_of_package};
 use super::layers::Layers;
@@ -53,18 +53,23 @@ pub fn read(dict: &StateDict<'_>, layers: &Layers, leaves: &[Leaf]) -> Result<Fo
 
 /// Checks the limits that a ReLU6 records.
 fn limits(module: &Module, activation: Activation) -> Result<()> {
+    const EXPECTED: [f64; 2] = [0.0, 6.0];
     if activation != Activation::Relu6 {
         return Ok(());
     }
-    let wrong =
-        [0.0, 6.0].into_iter().zip(module.bounds).find(|(limit, found)| found.is_some_and(|found| found != *limit));
-    match wrong {
-        Some((limit, Some(found))) => Err(ImportError::unsupported("the ReLU6 has other limits")
-            .expected(limit.to_string())
-            .found(found.to_string())
-            .help("export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`")),
-        _ => Ok(()),
+    let [low, high] = [0, 1].map(|at| module.bounds[at].unwrap_or(EXPECTED[at]));
+    if [low, high] == EXPECTED {
+        return Ok(());
     }
+    Err(ImportError::unsupported("unexpected limits of ReLU6")
+        .expected("0 and 6")
+        .found(format!("{low} and {high}"))
+        .help(EXPORT))
+}
+
+/// Whether the class is known, and is not a wrapper that uses functions in training.
+fn is_layer(class: &str) -> bool {
+    is_of_package(class) && !["torch.optim.", "torchmetrics."].iter().any(|package| class.starts_with(package))
 }
 
 /// Whether a module contains another.
@@ -101,12 +106,15 @@ impl<'d> Reader<'d, '_> {
                 .help("remove them and save the model again"));
         }
         if let Some(method) = module.own_method.as_ref().filter(|_| kind != Kind::Training) {
-            return Err(ImportError::unsupported(format!("the module has its own function `{method}`"))
-                .expected("the functions of its class")
-                .help(format!(
-                    "remove it (`del module.{method}`) and save the model again, or export the model to ONNX: \
-                     `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`"
-                )));
+            return Err(ImportError::unsupported(format!("the instance overrides the method `{method}`"))
+                .expected("the method of its class")
+                .help(format!("remove it (`del module.{method}`) and save the model again, or {EXPORT}")));
+        }
+        // What other classes do with a function is not known: the note on their code is about it, too.
+        if let Some(function) = module.own_function.as_ref().filter(|_| kind != Kind::Training && is_layer(class)) {
+            return Err(ImportError::unsupported(format!("the attribute `{function}` is a function"))
+                .expected("a module, whose class determines what it computes")
+                .help(EXPORT));
         }
         self.attributes(name, module, kind)?;
         self.order(name, module)?;
@@ -172,7 +180,7 @@ impl<'d> Reader<'d, '_> {
         })
     }
 
-    /// Whether the network executes a module: it has a layer, or is in a `Sequential` or a block.
+    /// Whether the network executes a module: it contains a layer, or is in a `Sequential` or a block.
     fn is_executed(&self, name: &str) -> bool {
         let parent = name.rsplit_once('.').map_or("", |(parent, _)| parent);
         let is_in_sequential = || {
@@ -212,21 +220,25 @@ impl<'d> Reader<'d, '_> {
             return Ok(());
         };
         let (expected, value) = match attribute.as_str() {
-            "eps" | "min_val" | "max_val" => ("a number of Python", format!("float(module.{attribute})")),
-            "dim" => ("a number of Python", "int(module.dim)".to_owned()),
-            "padding_mode" => ("a string", "\"zeros\"".to_owned()),
+            "eps" | "min_val" | "max_val" => ("a Python float", format!("float(module.{attribute})")),
+            "dim" => ("a Python int", "int(module.dim)".to_owned()),
+            "padding_mode" => ("a string", "str(module.padding_mode)".to_owned()),
+            "stride" | "padding" | "dilation" | "kernel_size" | "output_size" if found.starts_with("a list of ") => {
+                ("a pair of Python ints", format!("tuple(map(int, module.{attribute}))"))
+            }
             "stride" | "padding" | "dilation" | "kernel_size" | "output_size" => {
-                ("two numbers of Python", format!("tuple(map(int, module.{attribute}))"))
+                ("a Python int", format!("int(module.{attribute})"))
             }
             _ => ("True or False", format!("bool(module.{attribute})")),
         };
-        Err(ImportError::unsupported(format!("the attribute `{attribute}` has a value of an unexpected type"))
+        Err(ImportError::unsupported(format!("unexpected type of the attribute `{attribute}`"))
             .expected(expected)
             .found(found.clone())
             .help(format!("set it to a plain value, `module.{attribute} = {value}`, and save the model again")))
     }
 
-    /// Checks a layer: a normalization has statistics, and a dense layer of a 1x1 convolution does not move its window.
+    /// Checks a layer: a normalization has statistics, and a 1x1 convolution used as a dense layer has stride 1 and
+    /// no padding.
     fn layer(&self, name: &str, module: &Module, class: &str) -> Result<()> {
         let has = |kind: &str| self.dict.tensors.contains_key(&format!("{name}.{kind}"));
         if class.rsplit('.').next().is_some_and(|class| class.contains("BatchNorm"))
@@ -243,7 +255,8 @@ impl<'d> Reader<'d, '_> {
                 if let Some(found) = found.filter(|found| *found != expected) {
                     return Err(ImportError::unsupported(format!("unexpected {attribute} of the classifier"))
                         .expected(format!("{expected:?}"))
-                        .found(format!("{found:?}")));
+                        .found(format!("{found:?}"))
+                        .help(EXPORT));
                 }
             }
         }

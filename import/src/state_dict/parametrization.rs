@@ -6,7 +6,7 @@ use crate::error::{ImportError, Result};
 use crate::source::{Constant, Values};
 use crate::text::{display_shape, shorten};
 
-/// Ends of the names of two tensors and of their result.
+/// Suffixes of the names of two tensors and of their result.
 const PAIRS: [(&str, &str, &str, Rule); 4] = [
     (".weight_v", ".weight_g", ".weight", Rule::Norm),
     (".parametrizations.weight.original1", ".parametrizations.weight.original0", ".weight", Rule::Norm),
@@ -32,7 +32,7 @@ pub fn resolve<'a>(dict: &StateDict<'a>, most: usize) -> Result<Option<StateDict
     if !dict.tensors.keys().any(|name| is_part(name) || has_pair(name)) {
         return Ok(None);
     }
-    let mut whole = StateDict { tensors: dict.tensors.clone(), modules: dict.modules.clone() };
+    let mut whole = dict.clone();
     let mut left = most;
     for name in dict.tensors.keys() {
         let at = |error: Box<ImportError>| error.at(format!("tensor '{}'", shorten(name)));
@@ -71,7 +71,7 @@ fn refuse_adapters(dict: &StateDict<'_>) -> Result<()> {
     let is_adapter = |part: &str| part == "base_layer" || part.starts_with("lora_");
     match dict.tensors.keys().find(|name| name.split('.').any(is_adapter)) {
         None => Ok(()),
-        Some(name) => Err(ImportError::unsupported("the file has adapters of LoRA beside the weights")
+        Some(name) => Err(ImportError::unsupported("unmerged LoRA adapters")
             .at(format!("tensor '{}'", shorten(name)))
             .expected("weights with the adapters merged")
             .help("merge them and save the result: `model = model.merge_and_unload()`")),

@@ -333,7 +333,7 @@ fn unsupported(config: &Value, key: &str) -> Box<ImportError> {
     let value = shorten(&config[key].to_string());
     ImportError::new(ErrorKind::Unsupported, format!("unsupported value of `{key}`: {value}"))
         .at(CONFIG)
-        .help("export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`")
+        .help(super::dict::EXPORT)
 }
 
 /// The JSON of a file, `None` if it does not exist, or the reason why it cannot be read.

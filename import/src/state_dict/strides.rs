@@ -35,7 +35,7 @@ pub fn find(
             "unknown strides: a state dict does not contain them, and the blocks are not the published ones",
         )
         .found(format!("expansions and channels {}", table(blocks)))
-        .help("pass a spec with `--spec FILE`, or export the model with `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`")
+        .help(format!("pass a spec with `--spec FILE`, or {}", super::dict::EXPORT))
     })?;
     let blocks = known.into_iter().map(|stride| [stride; 2]).collect();
     Ok(Strides { stem: [2; 2], blocks, residuals: None, how: "published table with the same blocks" })

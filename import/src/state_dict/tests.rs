@@ -200,6 +200,30 @@ fn a_module_with_a_function_of_its_own_is_an_error() {
 }
 
 #[test]
+fn a_function_is_an_error_only_in_a_known_class() {
+    let functional = |name: &str, class: Option<&str>| {
+        let mut dict = dict(true);
+        if let Some(class) = class {
+            add(&mut dict, name, class);
+        }
+        dict.modules.get_mut(name).unwrap().own_function = Some("loss_fn".into());
+        operations(&dict)
+    };
+    for name in ["features.0.0", "features.1", "classifier.0"] {
+        let error = functional(name, None).unwrap_err();
+        assert!(error.contains(&format!("module '{name}'")), "{error}");
+        assert!(
+            error.contains("the attribute `loss_fn` is a function") && error.contains("torch.onnx.export"),
+            "{error}"
+        );
+        assert!(!error.contains("del module"), "{error}");
+    }
+    for class in ["mine.Net", "torch.optim.swa_utils.AveragedModel"] {
+        assert_eq!(functional("", Some(class)), Ok(14), "{class}");
+    }
+}
+
+#[test]
 fn an_attribute_of_an_unexpected_type_is_an_error() {
     let unread = |name: &str, attribute: &str| {
         let mut dict = dict(true);
@@ -218,6 +242,15 @@ fn an_attribute_of_an_unexpected_type_is_an_error() {
         assert!(error.contains(&format!("module '{name}'")), "{error}");
         assert!(error.contains(&format!("`{attribute}`")) && error.contains("found: numpy.float64"), "{error}");
         assert!(error.contains(&format!("`module.{attribute} = ")), "{error}");
+    }
+    for (found, expected, remedy) in [
+        ("numpy.int64", "a Python int", "int(module.stride)"),
+        ("a list of numpy.int64", "a pair of Python ints", "tuple(map(int, module.stride))"),
+    ] {
+        let error = refused(|dict| {
+            dict.modules.get_mut("features.0.0").unwrap().unread.insert("stride".into(), found.into());
+        });
+        assert!(error.contains(&format!("expected: {expected}\n")) && error.contains(remedy), "{error}");
     }
     let error = refused(|dict| {
         add(dict, "features.0.2", "torch.nn.modules.activation.Hardtanh");
@@ -309,7 +342,7 @@ fn a_relu6_has_the_limits_0_and_6() {
             add(dict, name, "torch.nn.modules.activation.ReLU6");
             dict.modules.get_mut(name).unwrap().bounds = bounds;
         });
-        assert!(error.contains(&format!("module '{name}'")) && error.contains("other limits"), "{error}");
+        assert!(error.contains(&format!("module '{name}'")) && error.contains("unexpected limits of ReLU6"), "{error}");
     }
     let mut dict = dict(true);
     dict.modules.get_mut("features.0.2").unwrap().bounds = [Some(0.0), Some(6.0)];

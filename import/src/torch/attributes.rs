@@ -21,22 +21,74 @@ const METHODS: [&str; 10] = [
     "forward_head",
 ];
 
-/// Element types and layouts, which a pickle refers to as it refers to functions.
-const CONSTANTS: [&str; 14] = [
-    "float16",
-    "float32",
-    "float64",
-    "bfloat16",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
+/// Classes of Python.
+const BUILTINS: [&str; 13] = [
+    "int",
+    "float",
     "bool",
-    "strided",
+    "str",
+    "list",
+    "dict",
+    "tuple",
+    "set",
+    "frozenset",
+    "bytes",
+    "bytearray",
+    "complex",
+    "object",
+];
+/// Element types of NumPy. A name may have digits or an underscore at its end.
+const NUMPY: [&str; 27] = [
+    "ndarray",
+    "dtype",
+    "generic",
+    "number",
+    "integer",
+    "floating",
+    "bool",
+    "int",
+    "uint",
+    "float",
+    "complex",
+    "half",
+    "single",
+    "double",
+    "longdouble",
+    "byte",
+    "ubyte",
+    "short",
+    "ushort",
+    "intc",
+    "uintc",
+    "intp",
+    "uintp",
+    "longlong",
+    "str",
+    "bytes",
+    "object",
+];
+/// Element types, memory formats and classes of PyTorch. A name may have digits at its end.
+const TORCH: [&str; 20] = [
+    "float",
+    "double",
+    "half",
+    "bfloat",
+    "int",
+    "long",
+    "short",
+    "uint",
+    "bool",
+    "complex",
+    "cfloat",
+    "cdouble",
+    "qint",
+    "quint",
+    "bits",
     "contiguous_format",
-    "channels_last",
     "preserve_format",
+    "device",
+    "dtype",
+    "layout",
 ];
 
 /// Returns what the attribute `key` with the value at `at` records; `None` if a network does not depend on it.
@@ -62,19 +114,15 @@ pub fn read(pickled: &Pickled<'_>, key: &str, at: Ref) -> Option<Module> {
         }
         ("kernel_size", _) => set(&mut recorded.window, pair(pickled, at)),
         // `None` keeps the size of the input.
-        ("output_size", Value::None | Value::Int(_) | Value::Tuple(_) | Value::List(_)) => {
-            set(&mut recorded.output, Some(pair(pickled, at).unwrap_or([0; 2])))
-        }
-        ("output_size", _) => false,
+        ("output_size", _) => set(&mut recorded.output, output(pickled, at)),
         ("divisor_override", value) => {
             recorded.has_divisor = !matches!(value, Value::None);
             true
         }
         ("min_val", _) => set(&mut recorded.bounds[0], number(pickled, at)),
         ("max_val", _) => set(&mut recorded.bounds[1], number(pickled, at)),
-        (method, _) if METHODS.contains(&method) || is_function(pickled, at) => {
-            set(&mut recorded.own_method, Some(shorten(method)))
-        }
+        (method, _) if METHODS.contains(&method) => set(&mut recorded.own_method, Some(shorten(method))),
+        (key, _) if is_function(pickled, at) => set(&mut recorded.own_function, Some(shorten(key))),
         _ => return None,
     };
     if !is_read {
@@ -96,6 +144,14 @@ fn pair(pickled: &Pickled<'_>, at: Ref) -> Option<[usize; 2]> {
     }
     let at = size(pickled, at).unwrap_or(at);
     pickled.elements(at).filter(|pair| pair.len() == 2).and_then(|_| pickled.sizes(at)?.try_into().ok())
+}
+
+/// Returns the size of the output of an adaptive pool, 0 for any but a positive number; `None` for values of other types.
+fn output(pickled: &Pickled<'_>, at: Ref) -> Option<[usize; 2]> {
+    let is_size = |at: Ref| matches!(pickled.get(at), Value::None | Value::Int(_));
+    let elements = pickled.elements(size(pickled, at).unwrap_or(at));
+    let is_pair = elements.is_some_and(|pair| pair.len() <= 2 && pair.iter().all(|&at| is_size(at)));
+    (is_size(at) || is_pair).then(|| pair(pickled, at).unwrap_or([0; 2]))
 }
 
 /// Returns the tuple of a `torch.Size`.
@@ -130,20 +186,54 @@ fn hook(pickled: &Pickled<'_>, hooks: Ref) -> Option<String> {
     pickled.entries(hooks).iter().map(name).find(|name| !is_known(name))
 }
 
-/// Whether a value is a function, a bound method or a `functools.partial`. Classes have names in upper case.
+/// Whether a value is a function, a bound method or a `functools.partial` of one.
 fn is_function(pickled: &Pickled<'_>, at: Ref) -> bool {
-    if let Some((module, name)) = pickled.global(at) {
-        let is_class = name.rsplit('.').next().is_some_and(|name| name.starts_with(char::is_uppercase));
-        let is_constant = module == "torch" && CONSTANTS.contains(&name);
-        let is_type = matches!(module, "builtins" | "__builtin__") && matches!(name, "int" | "float" | "bool" | "str");
-        return !is_class && !is_constant && !is_type;
+    if let Some(global) = pickled.global(at) {
+        return !is_class(global);
     }
-    let callable = pickled.object(at).and_then(|object| pickled.global(object.callable));
-    callable.is_some_and(|(module, name)| match module {
-        "builtins" | "__builtin__" => name == "getattr",
-        "functools" | "operator" | "_operator" => true,
-        _ => ["dill.", "cloudpickle."].iter().any(|package| module.starts_with(package)),
-    })
+    let Some(object) = pickled.object(at) else { return false };
+    let argument = |number: usize| pickled.elements(object.arguments)?.get(number).copied();
+    let is_of_class = || argument(0).and_then(|class| pickled.global(class)).is_some_and(is_class);
+    match pickled.global(object.callable) {
+        // Python 3.11 refers to members of enumerations as attributes of their class.
+        Some(("builtins" | "__builtin__", "getattr")) => {
+            !(is_of_class() && argument(1).and_then(|name| pickled.text(name)).is_some_and(is_constant))
+        }
+        // A constructor with arguments.
+        Some(("functools", "partial")) => !is_of_class(),
+        Some(("functools" | "operator" | "_operator", _)) => true,
+        Some((module, _)) => ["dill.", "cloudpickle."].iter().any(|package| module.starts_with(package)),
+        None => false,
+    }
+}
+
+/// Whether a name is that of a constant, such as a member of an enumeration.
+fn is_constant(name: &str) -> bool {
+    name.contains(char::is_uppercase) && !name.contains(char::is_lowercase)
+}
+
+/// Whether a global is a class or a constant, rather than a function. Class names start with an upper-case letter, except
+/// those of Python, NumPy and PyTorch.
+fn is_class((module, name): (&str, &str)) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    if last.trim_start_matches('_').starts_with(char::is_uppercase) {
+        return true;
+    }
+    let word = last.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '_');
+    match module {
+        "builtins" | "__builtin__" => BUILTINS.contains(&last),
+        "collections" => true,
+        "functools" => last == "partial",
+        "numpy" | "numpy.core.multiarray" | "numpy._core.multiarray" => NUMPY.contains(&word),
+        // The names of memory formats and quantization schemes contain that of the package.
+        _ if module == "torch" || name.strip_prefix("torch.") == Some(last) => {
+            (TORCH.contains(&word) && last != "complex")
+                || ["float8_", "float4_", "quint4x2", "quint2x4", "per_", "channels_last"]
+                    .iter()
+                    .any(|start| last.starts_with(start))
+        }
+        _ => false,
+    }
 }
 
 /// Returns a value as messages show it.
@@ -158,7 +248,7 @@ pub fn described(pickled: &Pickled<'_>, at: Ref) -> String {
         Value::Text(text) => format!("'{}'", shorten(text)),
         Value::Bytes => "bytes".to_owned(),
         Value::Tuple(elements) | Value::List(elements) => {
-            let class = elements.first().and_then(|&first| class(pickled.object(first)?.callable));
+            let class = elements.iter().take(2).find_map(|&element| class(pickled.object(element)?.callable));
             class.map_or_else(|| counted_list(elements), |class| format!("a list of {class}"))
         }
         Value::Dict(_) => "a dictionary".to_owned(),

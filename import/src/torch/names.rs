@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use super::attributes;
-use super::tensor::{Storages, rebuild};
+use super::tensor::{Storages, is_array, rebuild};
 use super::value::{Object, Pickled, Ref, Value};
 use crate::error::{ImportError, Result};
-use crate::state_dict::{Module, StateDict};
+use crate::state_dict::{EXPORT, Module, StateDict};
 use crate::text::shorten;
 
 /// Greatest depth and longest key of a layer. Deeper values belong to optimizers or loggers and are not visited.
@@ -27,7 +27,7 @@ const MAX_REPEATED: usize = 1 << 16;
 /// Attributes of a module that are not part of names in a state dict.
 const UNNAMED: [&str; 3] = ["_parameters", "_buffers", "_modules"];
 
-/// Ends of the names of tensors that a network may use.
+/// Suffixes of the names of tensors that a network may use.
 const TENSORS: [&str; 4] = [".weight", ".bias", ".running_mean", ".running_var"];
 
 /// How the content of a value is visited.
@@ -67,6 +67,8 @@ struct Walk<'p, 'a, 's, 'v> {
     places: BTreeMap<String, Ref>,
     queue: VecDeque<Place>,
     entered: HashSet<(Ref, bool)>,
+    /// Dictionaries of modules or hooks that were copied.
+    copied: HashSet<Ref>,
     budget: usize,
     /// Remaining entries of modules that are visited again.
     repeats: usize,
@@ -82,11 +84,11 @@ pub fn collect<'a>(
     pickled: &Pickled<'_>,
     storages: Storages<'_, 'a>,
 ) -> Result<(StateDict<'a>, BTreeMap<String, Ref>)> {
-    let (queue, entered) = (VecDeque::new(), HashSet::new());
+    let (queue, entered, copied) = (VecDeque::new(), HashSet::new(), HashSet::new());
     let (found, places) = (StateDict::default(), BTreeMap::new());
     let (budget, repeats) = (MAX_NAMES, MAX_REPEATED);
-    let mut walk = Walk { pickled, storages, found, places, queue, entered, budget, repeats, tensors: 0 };
-    walk.child(pickled.root, String::new(), 0, Part::default())?;
+    let mut walk = Walk { pickled, storages, found, places, queue, entered, copied, budget, repeats, tensors: 0 };
+    walk.child(pickled.root, String::new(), 0, 0, Part::default())?;
     while let Some(place) = walk.queue.pop_front() {
         walk.enter(&place)?;
     }
@@ -146,20 +148,26 @@ impl Walk<'_, '_, '_, '_> {
     /// Refuses an object that is a whole network in another form.
     fn is_readable(&self, object: &Object) -> Result<()> {
         match self.pickled.global(object.callable) {
-            Some((module, _)) if module.starts_with("torch.fx.") => {
+            Some((module, name)) if module.starts_with("torch.fx.graph_module") => {
                 Err(ImportError::unsupported("the file contains a graph of `torch.fx`")
                     .expected("a state dict, a module, or TorchScript")
-                    .found("torch.fx.GraphModule")
-                    .help("export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`"))
+                    .found(shorten(&format!("{module}.{name}")))
+                    .help(EXPORT))
             }
             _ => Ok(()),
         }
     }
 
     fn entries(&mut self, entries: &[[Ref; 2]], place: &Place, way: Way) -> Result<()> {
+        let mut has_tensor = None;
         for (number, &[key, at]) in entries.iter().enumerate() {
             let key = self.key(key, number).into_owned();
             if way == Way::Attributes {
+                // Several modules may share the dictionary, which is copied for each of them.
+                let is_copied = matches!(key.as_str(), "_modules" | "_forward_hooks" | "_forward_pre_hooks");
+                if is_copied && !self.copied.insert(at) {
+                    self.repeat(self.pickled.entries(at).len(), &place.path)?;
+                }
                 if key == "_modules" {
                     self.children(&place.path, at);
                 }
@@ -172,7 +180,9 @@ impl Walk<'_, '_, '_, '_> {
                 }
                 self.attribute(&place.path, &key, at);
             }
-            self.not_a_tensor(at, place, way, &key)?;
+            if way == Way::Contents && self.should_be_tensor(at, entries, place, &key, &mut has_tensor) {
+                self.not_a_tensor(at, place, &key)?;
+            }
             self.named(at, place, &key)?;
         }
         Ok(())
@@ -205,36 +215,45 @@ impl Walk<'_, '_, '_, '_> {
     }
 
     /// Records an error for an entry that should be a tensor and is not.
-    fn not_a_tensor(&mut self, at: Ref, place: &Place, way: Way, key: &str) -> Result<()> {
-        let is_expected = way == Way::Contents && (place.part.has_tensors || self.has_name_of_tensor(at, key));
-        if !is_expected || matches!(self.pickled.get(at), Value::None) {
-            return Ok(());
-        }
-        if rebuild(self.pickled, at, self.storages).is_none() {
-            let path = join(&place.path, key);
-            self.spend(&path)?;
-            let error = ImportError::unsupported("the entry is not a tensor")
-                .expected("a tensor of PyTorch")
-                .found(attributes::described(self.pickled, at))
-                .help("replace it by a tensor, `torch.as_tensor(value)`, and save the file again");
-            self.found.tensors.entry(path).or_insert(Err(error));
-        }
+    fn not_a_tensor(&mut self, at: Ref, place: &Place, key: &str) -> Result<()> {
+        let path = join(&place.path, key);
+        self.spend(&path)?;
+        self.count()?;
+        let error = ImportError::unsupported("the entry is not a tensor")
+            .expected("a PyTorch tensor")
+            .found(attributes::described(self.pickled, at))
+            .help("replace it with a tensor, `torch.as_tensor(value)`, and save the file again");
+        self.found.tensors.entry(path).or_insert(Err(error));
         Ok(())
     }
 
-    /// Whether an entry of a state dict is named as a tensor and may contain the numbers of one.
-    fn has_name_of_tensor(&self, at: Ref, key: &str) -> bool {
-        let may_be_tensor = match self.pickled.get(at) {
-            Value::Tuple(_) | Value::List(_) => true,
-            Value::Object(object) => {
-                !matches!(self.pickled.global(object.callable), Some((_, "scalar" | "OrderedDict" | "defaultdict")))
-            }
-            _ => false,
+    /// Whether one of `entries` should be a tensor and is not: a parameter or buffer, or an entry that is named as one and
+    /// beside a tensor. `has_tensor` records whether one of `entries` is a tensor.
+    fn should_be_tensor(
+        &self,
+        at: Ref,
+        entries: &[[Ref; 2]],
+        place: &Place,
+        key: &str,
+        has_tensor: &mut Option<bool>,
+    ) -> bool {
+        let is_tensor = |at: Ref| rebuild(self.pickled, at, self.storages).is_some();
+        let is_size = || {
+            let object = self.pickled.object(at);
+            object.is_some_and(|object| self.pickled.global(object.callable) == Some(("torch", "Size")))
         };
-        may_be_tensor && TENSORS.iter().any(|kind| key.ends_with(kind))
+        // In nested dictionaries, the key is without a dot.
+        let is_name =
+            |kind: &&str| key.ends_with(*kind) || !place.path.is_empty() && kind.strip_prefix('.') == Some(key);
+        let is_named = || TENSORS.iter().any(is_name) && !place.part.has_modules && !is_size();
+        if matches!(self.pickled.get(at), Value::None) || !(place.part.has_tensors || is_named()) || is_tensor(at) {
+            return false;
+        }
+        let is_beside = |[_, at]: &[Ref; 2]| is_tensor(*at) && !is_array(self.pickled, *at);
+        place.part.has_tensors || *has_tensor.get_or_insert_with(|| entries.iter().any(is_beside))
     }
 
-    /// Returns the name of an entry. A key that is not a text, or too long for a layer, is described.
+    /// Returns the name of an entry. A key that is not a string, or too long for a layer, is described.
     fn key(&self, key: Ref, number: usize) -> Cow<'_, str> {
         let described = |kind: &str| Cow::Owned(format!("<{kind} as key of entry {number}>"));
         match self.pickled.get(key) {
@@ -261,17 +280,18 @@ impl Walk<'_, '_, '_, '_> {
         }
         let path = join(&place.path, key);
         self.spend(&path)?;
-        self.child(at, path, place.depth + 1, place.part)
+        self.child(at, path, place.path.len(), place.depth + 1, place.part)
     }
 
-    /// Adds a tensor, or queues a value that may contain tensors. `part` is that of the value that contains it.
-    fn child(&mut self, at: Ref, path: String, depth: usize, part: Part) -> Result<()> {
+    /// Adds a tensor, or queues a value that may contain tensors. `part` is that of the value that contains it, and `holder`
+    /// the length of its path.
+    fn child(&mut self, at: Ref, path: String, holder: usize, depth: usize, part: Part) -> Result<()> {
         if let Some(tensor) = rebuild(self.pickled, at, self.storages) {
-            self.tensors += 1;
-            if self.tensors > MAX_TENSORS {
-                return Err(ImportError::unsupported(format!("the file has more than {MAX_TENSORS} tensors"))
-                    .help("save the state dict alone: `torch.save(model.state_dict(), FILE)`"));
+            self.count()?;
+            if is_array(self.pickled, at) {
+                self.found.arrays.insert(path.clone());
             }
+            self.found.holders.entry(path.clone()).or_insert(holder);
             self.places.entry(path.clone()).or_insert(at);
             self.found.tensors.entry(path).or_insert(tensor);
             return Ok(());
@@ -303,6 +323,16 @@ impl Walk<'_, '_, '_, '_> {
         if depth <= MAX_DEPTH && (self.entered.insert((at, way != Way::Contents)) || place.part.is_repeated) {
             self.spend(&place.path)?;
             self.queue.push_back(Place { at, way, path: place.path.clone(), depth, part: place.part });
+        }
+        Ok(())
+    }
+
+    /// Counts a tensor, or an entry that should be one.
+    fn count(&mut self) -> Result<()> {
+        self.tensors += 1;
+        if self.tensors > MAX_TENSORS {
+            return Err(ImportError::unsupported(format!("the file has more than {MAX_TENSORS} tensors"))
+                .help("save the state dict alone: `torch.save(model.state_dict(), FILE)`"));
         }
         Ok(())
     }

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::value::{Object, Pickled, Ref, Value};
+use super::value::{Pickled, Ref, Value};
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::source::DType;
-use crate::state_dict::Stored;
+use crate::state_dict::{EXPORT, Stored};
 use crate::text::shorten;
 
 /// Returns the bytes of a storage by key.
@@ -43,9 +43,9 @@ pub fn rebuild<'a>(pickled: &Pickled<'_>, mut at: Ref, storages: Storages<'_, 'a
             ("torch._utils" | "torch._tensor", name) if name.starts_with("_rebuild_") => {
                 return Some(Err(unknown(name)));
             }
-            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") if has_numbers(pickled, object) => {
-                return Some(Err(ImportError::unsupported("the array is of NumPy, not a tensor of PyTorch")
-                    .expected("a tensor of PyTorch")
+            _ if is_array(pickled, at) => {
+                return Some(Err(ImportError::unsupported("unsupported NumPy array")
+                    .expected("a PyTorch tensor")
                     .found("numpy.ndarray")
                     .help("save tensors: `torch.save({name: torch.as_tensor(value) for name, value in arrays.items()}, FILE)`")));
             }
@@ -57,22 +57,32 @@ pub fn rebuild<'a>(pickled: &Pickled<'_>, mut at: Ref, storages: Storages<'_, 'a
 
 /// A tensor that another function of PyTorch creates, such as a sparse one.
 fn unknown(function: &str) -> Box<ImportError> {
-    ImportError::unsupported("unsupported kind of tensor")
-        .expected("a dense tensor")
-        .found(match function {
-            "_rebuild_sparse_tensor" => "a sparse tensor".to_owned(),
-            _ => format!("a tensor of `{}`", shorten(function)),
-        })
-        .help("save a dense copy: `tensor.to_dense()`")
+    let error = ImportError::unsupported("unsupported kind of tensor").expected("a dense tensor");
+    match function {
+        "_rebuild_sparse_tensor" => error.found("a sparse tensor").help("save a dense copy: `tensor.to_dense()`"),
+        _ => error.found(format!("a tensor of `{}`", shorten(function))).help(EXPORT),
+    }
 }
 
-/// Whether the elements of a NumPy array are numbers: the state is `(version, shape, dtype, is_fortran, data)`.
-fn has_numbers(pickled: &Pickled<'_>, array: &Object) -> bool {
-    let kind = || {
-        let &dtype = pickled.elements(array.state?)?.get(2)?;
-        pickled.text(*pickled.elements(pickled.object(dtype)?.arguments)?.first()?)
+/// Whether a value is a NumPy array of numbers.
+pub fn is_array(pickled: &Pickled<'_>, at: Ref) -> bool {
+    let Some(array) = pickled.object(at) else { return false };
+    let dtype = match pickled.global(array.callable) {
+        // The state is `(version, shape, dtype, is_fortran, data)`.
+        Some(("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct")) => {
+            array.state.and_then(|state| pickled.elements(state)?.get(2))
+        }
+        // Protocol 5: `_frombuffer(data, dtype, shape, order)`.
+        Some(("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer")) => {
+            pickled.elements(array.arguments).and_then(|arguments| arguments.get(1))
+        }
+        _ => return false,
     };
-    kind().is_none_or(|kind| !kind.starts_with(['U', 'S', 'O', 'M', 'm']))
+    let kind = dtype.and_then(|&dtype| {
+        let arguments = pickled.elements(pickled.object(dtype)?.arguments)?;
+        pickled.text(*arguments.first()?)
+    });
+    kind.is_none_or(|kind| !kind.starts_with(['U', 'S', 'O', 'M', 'm']))
 }
 
 /// `(storage, offset, sizes, strides, ...)`, all in elements. The argument at `metadata` is a dictionary of properties of the

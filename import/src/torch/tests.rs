@@ -99,6 +99,8 @@ fn attributes_of_unexpected_types_are_recorded() {
         ("has_skip", b"N", "None"),
         ("padding_mode", b"N", "None"),
         ("output_size", SCALAR, "numpy.core.multiarray.scalar"),
+        ("output_size", &pair, "a list of numpy.core.multiarray.scalar"),
+        ("output_size", b"U\x01a", "'a'"),
     ] {
         let module = module(key, value);
         assert_eq!(module.unread.get(key).map(String::as_str), Some(found), "{key}");
@@ -106,6 +108,9 @@ fn attributes_of_unexpected_types_are_recorded() {
     let size = module("stride", b"ctorch\nSize\nK\x02K\x01\x86\x85R");
     assert_eq!((size.stride, size.unread.len()), (Some([2, 1]), 0));
     assert!(module("padding", b"U\x04same").unread.is_empty());
+    for (size, output) in [(&b"K\x01"[..], [1; 2]), (b"K\x01K\x01\x86", [1; 2]), (b"NN\x86", [0; 2]), (b"N", [0; 2])] {
+        assert_eq!(module("output_size", size).output, Some(output));
+    }
     assert!(module("divisor_override", SCALAR).has_divisor);
 }
 
@@ -115,18 +120,44 @@ fn functions_of_objects_are_recorded() {
         ("forward", &b"cmine\nforward\n"[..]),
         ("_conv_forward", b"cfunctools\npartial\n)R"),
         ("_call_impl", b"cmine\nCallable\n)\x81"),
-        ("act", b"ctorch.nn.functional\nrelu\n"),
-        ("pool", b"c__builtin__\ngetattr\n)R"),
     ] {
         assert_eq!(module(key, value).own_method.as_deref(), Some(key));
     }
     for (key, value) in [
+        ("act", &b"ctorch.nn.functional\nrelu\n"[..]),
+        ("loss_fn", b"ctorch.nn.functional\ncross_entropy\n"),
+        ("act", b"cfunctools\npartial\nctorch.nn.functional\nhardtanh\n\x85R"),
+        ("pool", b"c__builtin__\ngetattr\n)R"),
+        ("pool", b"cbuiltins\ngetattr\ncmine\nNet\nU\x04pool\x86R"),
+        ("pool", b"cnumpy\nmean\n"),
+        ("pool", b"ctorch\nmean\n"),
+        ("pool", b"ctorch\ncomplex\n"),
+        ("pool", b"cbuiltins\nsum\n"),
+    ] {
+        let module = module(key, value);
+        assert_eq!((module.own_function.as_deref(), module.own_method), (Some(key), None), "{value:?}");
+    }
+    for (key, value) in [
         ("norm_layer", &b"ctorch.nn.modules.batchnorm\nBatchNorm2d\n"[..]),
+        ("norm_layer", b"cfunctools\npartial\nctorch.nn.modules.batchnorm\nBatchNorm2d\n\x85R"),
+        ("mode", b"cbuiltins\ngetattr\nctorchvision.transforms.functional\nInterpolationMode\nU\x08BILINEAR\x86R"),
+        ("hidden", b"cmine\n_Config\n"),
         ("dtype", b"ctorch\nfloat32\n"),
+        ("dtype", b"ctorch\ncomplex64\n"),
+        ("dtype", b"ctorch\nqint8\n"),
+        ("dtype", b"ctorch\nfloat8_e4m3fn\n"),
+        ("scheme", b"ctorch\nper_channel_affine\n"),
+        ("format", b"ctorch.serialization\ntorch.channels_last\n"),
+        ("dtype", b"cnumpy\nfloat32\n"),
+        ("dtype", b"cnumpy\nbool_\n"),
+        ("kind", b"cnumpy\nndarray\n"),
+        ("kind", b"cbuiltins\nlist\n"),
+        ("kind", b"ccollections\ndefaultdict\n"),
         ("config", b"cmine\nConfig\n)\x81"),
         ("training", b"\x89"),
     ] {
-        assert_eq!(module(key, value).own_method, None, "{key}");
+        let module = module(key, value);
+        assert_eq!((module.own_method, module.own_function), (None, None), "{key} {value:?}");
     }
 }
 
@@ -158,20 +189,40 @@ fn entries_that_are_no_dense_tensors_are_errors() {
         [&b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01)"[..], &dtype, b"\x89U\0tb"].concat()
     };
     let numbers = array(b"f4");
+    let buffer = b"cnumpy._core.numeric\n_frombuffer\n(U\x04abcdcnumpy\ndtype\nU\x02f4\x85RK\x01\x85U\x01CtR";
+    let single = b"cnumpy.core.multiarray\nscalar\n)R";
     for (value, problem) in [
         (&b"ctorch._utils\n_rebuild_sparse_tensor\n)R"[..], "a sparse tensor"),
         (b"ctorch._utils\n_rebuild_nested_tensor\n)R", "_rebuild_nested_tensor"),
-        (&numbers, "the array is of NumPy"),
+        (&numbers, "unsupported NumPy array"),
+        (buffer, "unsupported NumPy array"),
         (b"](G\x3f\xe0\0\0\0\0\0\0e", "a list of 1 value"),
         (b"cmine\nArray\n)R", "found: mine.Array"),
+        (single, "found: numpy.core.multiarray.scalar"),
+        (b"K\x01", "found: 1"),
+        (b"C\x01a", "found: bytes"),
     ] {
-        let dict = entry(b"U\x06a.bias", value);
-        let error = dict.tensors["a.bias"].as_ref().unwrap_err().to_string();
-        assert!(error.contains(problem) && error.contains("help: "), "{error}");
+        // {"a.weight": tensor, "a.bias": value}, and in a dictionary of the layer.
+        let flat = program(&[b"}(U\x08a.weight", TENSOR, b"U\x06a.bias", value, b"u"]);
+        let nested = program(&[b"}U\x01a}(U\x06weight", TENSOR, b"U\x04bias", value, b"us"]);
+        for program in [flat, nested] {
+            let dict = collected(&program).unwrap();
+            let error = dict.tensors["a.bias"].as_ref().unwrap_err().to_string();
+            assert!(error.contains(problem) && error.contains("help: "), "{error}");
+            assert_eq!(error.contains("to_dense()"), problem == "a sparse tensor", "{error}");
+            assert_eq!(dict.arrays.contains("a.bias"), problem == "unsupported NumPy array");
+        }
     }
+    // The shape of a parameter beside a tensor.
+    let size = program(&[b"}(U\x08a.weight", TENSOR, b"U\x06a.biasctorch\nSize\nK\x03\x85\x85Ru"]);
+    assert_eq!(collected(&size).unwrap().tensors.len(), 1);
     for (key, value) in [
         (&b"U\x05names"[..], &array(b"U5")[..]),
         (b"U\x06a.bias", b"N"),
+        // Shapes and histories of parameters, without tensors.
+        (b"U\x06a.bias", b"ctorch\nSize\nK\x03\x85\x85R"),
+        (b"U\x06a.bias", b"](K\x01e"),
+        (b"U\x08best_acc", single),
         (b"U\x06a.bias", b"\x88"),
         (b"U\x04rows", b"](K\x01e"),
     ] {
@@ -184,10 +235,74 @@ fn entries_that_are_no_dense_tensors_are_errors() {
 }
 
 #[test]
+fn the_dictionary_of_each_tensor_is_recorded() {
+    // {"net": {"a.weight": tensor}, "module": Inner(_parameters={"bias": tensor})}
+    let bytes = program(&[
+        b"}(U\x03net}U\x08a.weight",
+        TENSOR,
+        b"sU\x06modulecmine\nInner\n)\x81}(U\x08_modules}U\x0b_parameters}U\x04bias",
+        TENSOR,
+        b"subu",
+    ]);
+    let holders = collected(&bytes).unwrap().holders;
+    assert_eq!(
+        holders.into_iter().collect::<Vec<_>>(),
+        [("module.bias".to_owned(), 6), ("net.a.weight".to_owned(), 3)]
+    );
+}
+
+#[test]
+fn what_checkpoints_record_beside_the_network_is_accepted() {
+    // {"net": {"a.weight": tensor}, "best": numpy scalar, "weights": array, "shapes": {"a.bias": torch.Size([3])}}
+    let bytes = program(&[
+        b"}(U\x03net}U\x08a.weight",
+        TENSOR,
+        b"sU\x04bestcnumpy.core.multiarray\nscalar\n)RU\x07weightscnumpy.core.multiarray\n_reconstruct\n)R",
+        b"U\x06shapes}U\x06a.biasctorch\nSize\nK\x03\x85\x85Rsu",
+    ]);
+    let dict = collected(&bytes).unwrap();
+    assert_eq!(dict.tensors.keys().collect::<Vec<_>>(), ["net.a.weight", "weights"]);
+    assert_eq!((dict.arrays.len(), dict.holders["net.a.weight"], dict.holders["weights"]), (1, 3, 0));
+}
+
+#[test]
+fn entries_that_are_no_tensors_are_bounded() {
+    let mut entries = [b"}(U\x08a.weight", TENSOR].concat();
+    for number in 0..20_000 {
+        entries.extend(format!("X\x0b\0\0\0{number:06}.biasK\x01").bytes());
+    }
+    let error = collected(&program(&[&entries, b"u"])).err().unwrap().to_string();
+    assert!(error.contains("more than 16384 tensors"), "{error}");
+}
+
+#[test]
+fn dictionaries_that_modules_share_are_counted() {
+    // A thousand modules with one dictionary of a thousand entries.
+    for (key, value) in [("_modules", "N"), ("_forward_hooks", "cmine\nWeightNorm\n")] {
+        let mut shared = b"}(".to_vec();
+        for number in 0..1000 {
+            shared.extend(format!("U\x04{number:04}{value}").bytes());
+        }
+        let mut modules = [&shared[..], b"uq\x000}("].concat();
+        for number in 0..1000 {
+            modules.extend(format!("X\x04\0\0\0{number:04}cmine\nInner\n)").bytes());
+            modules.extend(b"\x81}(U");
+            modules.extend([&[key.len() as u8], key.as_bytes()].concat());
+            modules.extend(b"h\0ub");
+        }
+        let error = collected(&program(&[&modules, b"u"])).err().unwrap().to_string();
+        assert!(error.contains("modules share too many others"), "{error}");
+    }
+}
+
+#[test]
 fn graphs_of_fx_are_refused() {
     let bytes = program(&[b"ctorch.fx.graph_module\nreduce_graph_module\n)R"]);
     let error = collected(&bytes).err().unwrap().to_string();
-    assert!(error.contains("torch.fx.GraphModule") && error.contains("torch.onnx.export"), "{error}");
+    assert!(
+        error.contains("torch.fx.graph_module.reduce_graph_module") && error.contains("torch.onnx.export"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -352,7 +352,7 @@ impl<'m, 'a> Machine<'m, 'a> {
         match call.unexpected() {
             None => Ok(result),
             Some(argument) => Err(self
-                .refuse(format!("the code calls a function of PyTorch with an unexpected {argument}"))
+                .refuse(format!("the code calls a PyTorch function with an unexpected {argument}"))
                 .found(call.text())
                 .help("save the model again with `torch.jit.save`")),
         }
@@ -370,9 +370,7 @@ impl<'m, 'a> Machine<'m, 'a> {
             _ => 1,
         };
         if arguments.len() > count || arguments.iter().any(|argument| argument.name.is_some()) {
-            return Err(self
-                .refuse("the code calls a function of Python with unexpected arguments")
-                .found(shorten(name)));
+            return Err(self.refuse("the code calls a Python function with unexpected arguments").found(shorten(name)));
         }
         match name {
             "annotate" | "unchecked_cast" => self.evaluate(argument(1)?, frame),

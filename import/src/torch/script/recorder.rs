@@ -50,7 +50,7 @@ impl<'a> Recorder<'a> {
         if call.values.iter().any(Value::is_unknown) {
             return error
                 .expected("numbers that do not depend on the size of the image")
-                .help("export the model to ONNX: `torch.onnx.export(model, image, \"model.onnx\", dynamo=False)`");
+                .help(crate::state_dict::EXPORT);
         }
         error
             .expected("convolutions with ReLU or ReLU6, additions, an average over the image, dense layers")
