@@ -56,7 +56,16 @@ const BESIDE: Words<'_> = Words {
         "random",
         "hub",
     ],
-    pairs: &[["random", "state"], ["random", "states"], ["message", "hub"]],
+    pairs: &[
+        ["random", "state"],
+        ["random", "states"],
+        ["random", "torch"],
+        ["random", "cuda"],
+        ["random", "numpy"],
+        ["random", "np"],
+        ["random", "python"],
+        ["message", "hub"],
+    ],
 };
 /// Counters of averaged weights (`torch.optim.swa_utils`, `ema_pytorch`) and of updates.
 const COUNTERS: [&str; 3] = ["n_averaged", "num_updates", "initted"];

@@ -18,7 +18,7 @@ pub struct StateDict<'a> {
     pub tensors: BTreeMap<String, Result<Stored<'a>>>,
     /// Length of the name of the dictionary or module that contains a tensor, for files of nested dictionaries.
     pub holders: BTreeMap<String, usize>,
-    /// Those of `tensors` that are NumPy arrays.
+    /// Names of the tensors that are NumPy arrays.
     pub arrays: BTreeSet<String>,
     /// Modules, in files that contain modules.
     pub modules: BTreeMap<String, Module>,
@@ -59,7 +59,7 @@ pub struct Module {
     pub hook: Option<String>,
     /// A method that the instance overrides.
     pub own_method: Option<String>,
-    /// Another attribute that is a function.
+    /// Name of another attribute that holds a function.
     pub own_function: Option<String>,
     /// Attributes whose values have unexpected types, with a description of each value.
     pub unread: BTreeMap<String, String>,

@@ -282,7 +282,7 @@ impl<'a> Builder<'_, 'a> {
                 Err(ImportError::unsupported("a ReLU6 after the average pool clips the features")
                     .at(format!("module '{}'", shorten(name)))
                     .role("classifier")
-                    .expected("none or ReLU before the first dense layer of a network with ReLU")
+                    .expected("ReLU or no activation before the first dense layer")
                     .found("ReLU6")
                     .help(super::dict::EXPORT))
             }

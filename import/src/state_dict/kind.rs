@@ -87,8 +87,8 @@ impl Kind {
 
 /// Whether the name of a class is that of a loss.
 fn is_loss(class: &str) -> bool {
-    let class = class.to_ascii_lowercase();
-    ["loss", "crossentropy", "labelsmooth", "focal", "dice", "bce"].iter().any(|word| class.contains(word))
+    let words = ["Loss", "CrossEntropy", "LabelSmooth", "Focal", "Dice", "BCE"];
+    class.ends_with("loss") || words.iter().any(|word| class.contains(word))
 }
 
 /// Whether a class is of a package whose classes are known.

@@ -61,14 +61,14 @@ fn limits(module: &Module, activation: Activation) -> Result<()> {
     if [low, high] == EXPECTED {
         return Ok(());
     }
-    Err(ImportError::unsupported("unexpected limits of ReLU6")
+    Err(ImportError::unsupported("unexpected ReLU6 limits")
         .expected("0 and 6")
         .found(format!("{low} and {high}"))
         .help(EXPORT))
 }
 
 /// Whether the class is known, and is not a wrapper that uses functions in training.
-fn is_layer(class: &str) -> bool {
+fn has_known_code(class: &str) -> bool {
     is_of_package(class) && !["torch.optim.", "torchmetrics."].iter().any(|package| class.starts_with(package))
 }
 
@@ -110,11 +110,12 @@ impl<'d> Reader<'d, '_> {
                 .expected("the method of its class")
                 .help(format!("remove it (`del module.{method}`) and save the model again, or {EXPORT}")));
         }
-        // What other classes do with a function is not known: the note on their code is about it, too.
-        if let Some(function) = module.own_function.as_ref().filter(|_| kind != Kind::Training && is_layer(class)) {
+        // The code of other classes is unknown, and a note reports that.
+        if let Some(function) = module.own_function.as_ref().filter(|_| kind != Kind::Training && has_known_code(class))
+        {
             return Err(ImportError::unsupported(format!("the attribute `{function}` is a function"))
-                .expected("a module, whose class determines what it computes")
-                .help(EXPORT));
+                .expected("no function attributes in a module of a known class")
+                .help(format!("remove it if the module does not use it (`del module.{function}`), or {EXPORT}")));
         }
         self.attributes(name, module, kind)?;
         self.order(name, module)?;
@@ -222,6 +223,7 @@ impl<'d> Reader<'d, '_> {
         let (expected, value) = match attribute.as_str() {
             "eps" | "min_val" | "max_val" => ("a Python float", format!("float(module.{attribute})")),
             "dim" => ("a Python int", "int(module.dim)".to_owned()),
+            "padding_mode" if found == "None" => ("a string", "\"zeros\"".to_owned()),
             "padding_mode" => ("a string", "str(module.padding_mode)".to_owned()),
             "stride" | "padding" | "dilation" | "kernel_size" | "output_size" if found.starts_with("a list of ") => {
                 ("a pair of Python ints", format!("tuple(map(int, module.{attribute}))"))

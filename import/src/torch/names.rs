@@ -4,7 +4,7 @@
 //! in the file.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::attributes;
 use super::tensor::{Storages, is_array, rebuild};
@@ -67,6 +67,8 @@ struct Walk<'p, 'a, 's, 'v> {
     places: BTreeMap<String, Ref>,
     queue: VecDeque<Place>,
     entered: HashSet<(Ref, bool)>,
+    /// Whether a dictionary is the attributes of a module, of those that were asked for.
+    modules: HashMap<Ref, bool>,
     /// Dictionaries of modules or hooks that were copied.
     copied: HashSet<Ref>,
     budget: usize,
@@ -84,10 +86,11 @@ pub fn collect<'a>(
     pickled: &Pickled<'_>,
     storages: Storages<'_, 'a>,
 ) -> Result<(StateDict<'a>, BTreeMap<String, Ref>)> {
-    let (queue, entered, copied) = (VecDeque::new(), HashSet::new(), HashSet::new());
+    let (queue, entered, modules, copied) = (VecDeque::new(), HashSet::new(), HashMap::new(), HashSet::new());
     let (found, places) = (StateDict::default(), BTreeMap::new());
     let (budget, repeats) = (MAX_NAMES, MAX_REPEATED);
-    let mut walk = Walk { pickled, storages, found, places, queue, entered, copied, budget, repeats, tensors: 0 };
+    let mut walk =
+        Walk { pickled, storages, found, places, queue, entered, modules, copied, budget, repeats, tensors: 0 };
     walk.child(pickled.root, String::new(), 0, 0, Part::default())?;
     while let Some(place) = walk.queue.pop_front() {
         walk.enter(&place)?;
@@ -149,7 +152,7 @@ impl Walk<'_, '_, '_, '_> {
     fn is_readable(&self, object: &Object) -> Result<()> {
         match self.pickled.global(object.callable) {
             Some((module, name)) if module.starts_with("torch.fx.graph_module") => {
-                Err(ImportError::unsupported("the file contains a graph of `torch.fx`")
+                Err(ImportError::unsupported("unsupported `torch.fx` graph")
                     .expected("a state dict, a module, or TorchScript")
                     .found(shorten(&format!("{module}.{name}")))
                     .help(EXPORT))
@@ -189,9 +192,10 @@ impl Walk<'_, '_, '_, '_> {
     }
 
     /// Whether an object with these attributes is a module.
-    fn is_module(&self, attributes: Ref) -> bool {
-        let has_children = |[key, _]: &[Ref; 2]| self.pickled.text(*key) == Some("_modules");
-        self.pickled.entries(attributes).iter().any(has_children)
+    fn is_module(&mut self, attributes: Ref) -> bool {
+        let pickled = self.pickled;
+        let has_children = |[key, _]: &[Ref; 2]| pickled.text(*key) == Some("_modules");
+        *self.modules.entry(attributes).or_insert_with(|| pickled.entries(attributes).iter().any(has_children))
     }
 
     fn children(&mut self, path: &str, modules: Ref) {
@@ -288,12 +292,15 @@ impl Walk<'_, '_, '_, '_> {
     fn child(&mut self, at: Ref, path: String, holder: usize, depth: usize, part: Part) -> Result<()> {
         if let Some(tensor) = rebuild(self.pickled, at, self.storages) {
             self.count()?;
-            if is_array(self.pickled, at) {
-                self.found.arrays.insert(path.clone());
+            // The first of two values with one path is kept.
+            if !self.found.tensors.contains_key(&path) {
+                if is_array(self.pickled, at) {
+                    self.found.arrays.insert(path.clone());
+                }
+                self.found.holders.insert(path.clone(), holder);
+                self.places.insert(path.clone(), at);
+                self.found.tensors.insert(path, tensor);
             }
-            self.found.holders.entry(path.clone()).or_insert(holder);
-            self.places.entry(path.clone()).or_insert(at);
-            self.found.tensors.entry(path).or_insert(tensor);
             return Ok(());
         }
         let is_new = self.entered.insert((at, false));

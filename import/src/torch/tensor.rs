@@ -99,7 +99,7 @@ fn view<'a>(
         match (pickled.get(metadata), pickled.entries(metadata)) {
             (Value::None, _) | (Value::Dict(_) | Value::Object(_), []) => {}
             (_, entries) => {
-                let keys = entries.iter().filter_map(|[key, _]| pickled.text(*key)).take(4).map(shorten);
+                let keys = entries.iter().take(4).filter_map(|[key, _]| pickled.text(*key)).map(shorten);
                 return Err(ImportError::unsupported("the tensor is a view with other properties than its strides")
                     .expected("no metadata")
                     .found(keys.collect::<Vec<_>>().join(", "))
