@@ -276,22 +276,14 @@ fn show(report: &Report<'_>, built: &Built) {
         outln!("  {ACCENT}npx serve {folder}{ACCENT:#}, then open demo.html");
         return;
     }
-    let packed = report.files.iter().find(|file| file.path.ends_with(".packed")).map_or(0, |file| file.bytes);
-    if report.kind == Kind::Embedded.name() && packed > EMBEDDED_FLASH_BYTES {
-        ui::warning(&format!(
-            "the packed weights ({}) exceed the {} of flash of the emulated board",
-            Bytes(packed),
-            Bytes(EMBEDDED_FLASH_BYTES)
-        ));
-        if *precision == "f32" || *precision == "bf16" {
-            ui::help("quantize the weights to int8 (`mbvc quantize`), which need a quarter of the flash");
-        }
-        ui::help("for a board with more flash, set FLASH in memory.x");
-        return;
-    }
     if report.kind == Kind::Embedded.name() {
-        outln!("\nRun it in QEMU (README.md describes boards):");
-        outln!("  {ACCENT}cd {} && cargo run --release{ACCENT:#}", folder.display());
+        let packed = report.files.iter().find(|file| file.path.ends_with(".packed")).map_or(0, |file| file.bytes);
+        if packed > EMBEDDED_FLASH_BYTES {
+            warn_of_flash(packed, precision);
+        } else {
+            outln!("\nRun it in QEMU (README.md describes boards):");
+            outln!("  {ACCENT}cd {} && cargo run --release{ACCENT:#}", folder.display());
+        }
         return;
     }
     match &built.compile {
@@ -302,4 +294,14 @@ fn show(report: &Report<'_>, built: &Built) {
             outln!("\nIt reads PPM, PGM, BMP, and raw pixels:\n  {ACCENT}{here}{program} PICTURE.ppm{ACCENT:#}");
         }
     }
+}
+
+/// Warns of packed weights that the emulated board cannot hold.
+fn warn_of_flash(packed: usize, precision: &str) {
+    let flash = Bytes(EMBEDDED_FLASH_BYTES);
+    ui::warning(&format!("the packed weights ({}) exceed the {flash} of flash of the emulated board", Bytes(packed)));
+    if precision == "f32" || precision == "bf16" {
+        ui::help("quantize the weights to int8 (`mbvc quantize`), which need a quarter of the flash");
+    }
+    ui::help("for a board with more flash, set FLASH in memory.x");
 }

@@ -16,16 +16,15 @@ impl<'a> File<'a> {
         self.first(attribute, longest).map_err(|error| error.at(format!("attribute '{}'", shorten(name))))
     }
 
-    /// Returns the strings of attribute `name`, of which Keras splits a long list into `NAME0`, `NAME1`, ...; empty if it is
-    /// absent or not of strings.
+    /// Returns the strings of attribute `name`, or of `NAME0`, `NAME1`, ..., into which Keras splits a long list; empty if it
+    /// is absent or not of strings.
     ///
     /// # Errors
     /// If there are more than `most`, or one exceeds `longest` bytes.
     pub fn strings(&self, object: &Object<'a>, name: &str, most: usize, longest: usize) -> Result<Vec<&'a str>> {
         let mut strings = Vec::new();
-        let parts = (0..most).map(|number| format!("{name}{number}"));
-        for (at, part) in [name.to_owned()].into_iter().chain(parts).enumerate() {
-            let Some(mut attribute) = self.attribute(object, &part)? else { if at == 0 { continue } else { break } };
+        let mut append = |part: &str| -> Result<bool> {
+            let Some(mut attribute) = self.attribute(object, part)? else { return Ok(false) };
             for _ in 0..elements(&attribute.shape)? {
                 self.step()?;
                 let Some(text) = self.next(&mut attribute, longest)? else { break };
@@ -35,7 +34,12 @@ impl<'a> File<'a> {
                         .expected(format!("at most {most} strings")));
                 }
             }
-            if at == 0 {
+            Ok(true)
+        };
+        let mut is_whole = append(name)?;
+        for number in 0..most {
+            is_whole = is_whole || !append(&format!("{name}{number}"))?;
+            if is_whole {
                 break;
             }
         }

@@ -292,7 +292,7 @@ impl<'a> Results<'a> {
         self.calls.insert(layer, vec![None; count]).is_none()
     }
 
-    /// Sets the value of an input. Returns whether no call computes it.
+    /// Sets the value of an input. Returns false if a call computes it.
     fn enter(&mut self, layer: &'a str, value: Value) -> bool {
         let calls = self.calls.entry(layer).or_default();
         let is_free = calls.is_empty();
@@ -310,8 +310,8 @@ impl<'a> Results<'a> {
         self.calls.get(layer)?.first()?.as_ref()?.first().copied()
     }
 
-    /// Returns the value of a tensor; `None` if the call has not been read. Some versions of Keras count the construction of
-    /// a nested network as call 0, so any number refers to the call of a layer that is called once.
+    /// Returns the value of a tensor; `None` if the call has not been read. Some versions of Keras number the construction
+    /// of a nested network as call 0, so any number refers to the call of a layer that is called once.
     fn get(&self, tensor: &Tensor<'a>) -> Option<Value> {
         let call = match self.calls.get(tensor.layer)?.as_slice() {
             [only] => only,

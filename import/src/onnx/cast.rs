@@ -9,15 +9,14 @@ use crate::source::{Constant, DType, Values};
 
 /// Returns the constant at input 0 after a cast to float32, float16, float64 or bfloat16: `to` is a `TensorProto.DataType`.
 pub fn constant<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, to: i64) -> Result<Slot<'a>> {
-    let (Some(slot), Some(before)) = (scope.slot(node, 0)?, scope.known(node, 0)?) else {
-        return Ok(scope.slot(node, 0)?.unwrap_or(Slot::Computed));
-    };
+    let slot = scope.slot(node, 0)?.unwrap_or(Slot::Computed);
+    let Some(before) = scope.known(node, 0)? else { return Ok(slot) };
     if is_exact(&before, to) {
         return Ok(slot);
     }
     scope.spend(before.len().saturating_mul(2))?;
     let after = rounded(&before, to)?;
-    // The original has its type and its quantization.
+    // Keeps the type and the quantization of the original.
     Ok(if is_same(&before, &after) { slot } else { Slot::Constant(Rc::new(after)) })
 }
 
@@ -51,12 +50,12 @@ fn half_bits(value: f32) -> u16 {
     if value.is_nan() {
         return sign | 0x7e00;
     }
-    // Subnormal numbers have the steps of the least normal ones.
+    // Subnormal numbers have the spacing of the smallest normal exponent.
     let exponent = ((value.to_bits() >> 23 & 0xff) as i32 - 127).max(-14);
     if exponent > 15 {
         return sign | 0x7c00;
     }
-    // 0 to 2048; of normal numbers at least 1024, the leading bit, which adds 1 to the exponent. A carry adds 1, too, up to infinity.
+    // At most 2048. The leading bit of a normal number (1024) and a carry increment the exponent, up to infinity.
     let steps = (f64::from(value.abs()) * 2f64.powi(10 - exponent)).round_ties_even() as u16;
     sign | ((((exponent + 14) as u16) << 10) + steps)
 }

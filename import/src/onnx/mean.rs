@@ -30,12 +30,12 @@ pub fn reduce_mean<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes:
         scope.axis_means.insert(mean, first);
         return scope.name(node, Slot::Data { value: mean, axes: Axes::Unknown });
     }
-    let pooled = mean_over(axes, &over, attributes)?;
+    let pooled = mean_over(axes, &over, keeps_rank)?;
     scope.emit(node, Op::Pool { window: None }, vec![value], pooled)
 }
 
 /// Checks that a mean is over height and width, and returns the axes of its result.
-pub fn mean_over(axes: Axes, over: &[i64], attributes: Attributes<'_>) -> Result<Axes> {
+pub fn mean_over(axes: Axes, over: &[i64], keeps_rank: bool) -> Result<Axes> {
     let mut spatial: Vec<_> = over.iter().filter_map(|&axis| axis_of(axis, 4)).collect();
     spatial.sort_unstable();
     let expected = axes.spatial();
@@ -47,5 +47,5 @@ pub fn mean_over(axes: Axes, over: &[i64], attributes: Attributes<'_>) -> Result
     if !matches!(axes, Axes::Nchw(_) | Axes::Nhwc(_)) {
         return Err(ImportError::unsupported("the mean is not of an image"));
     }
-    Ok(axes.pooled(attributes.int("keepdims", 1) != 0))
+    Ok(axes.pooled(keeps_rank))
 }

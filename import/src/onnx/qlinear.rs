@@ -90,7 +90,8 @@ pub fn read<'a>(scope: &mut Scope<'a>, node: &'a proto::Node, attributes: Attrib
             (Op::Pool { window: Some(layers::pool_window(attributes)?) }, vec![value], axes.pooled(true), [3, 4])
         }
         "QLinearReduceMean" => {
-            let axes = mean_over(axes, attributes.ints("axes").unwrap_or_default(), attributes)?;
+            let keeps_rank = attributes.int("keepdims", 1) != 0;
+            let axes = mean_over(axes, attributes.ints("axes").unwrap_or_default(), keeps_rank)?;
             (Op::Pool { window: None }, vec![value], axes, [3, 4])
         }
         "QLinearSigmoid" => (Op::Scores(HeadActivation::Sigmoid), vec![value], axes, [3, 4]),

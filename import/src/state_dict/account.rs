@@ -101,12 +101,12 @@ pub fn check(dict: &StateDict<'_>, used: &BTreeSet<String>, prefix: &str, copies
     let root = common_root(used);
     let copies: Vec<[&str; 2]> = copies.iter().map(|copy| differing(prefix, copy)).collect();
     let mut ignored: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    let around = if dict.arrays.is_empty() { 0 } else { around(dict, &root, used) };
+    let network_depth = if dict.arrays.is_empty() { 0 } else { network_depth(dict, &root, used) };
     let (mut unknown, mut unreadable) = (Vec::new(), None);
     for (name, tensor) in dict.tensors.iter().filter(|(name, _)| !used.contains(*name)) {
         match reason(name, &root, used, &copies) {
             Some(reason) => ignored.entry(reason).or_default().push(name),
-            None if dict.arrays.contains(name) && common(&root, name) < around => {
+            None if dict.arrays.contains(name) && common(&root, name) < network_depth => {
                 ignored.entry("NumPy arrays beside the network").or_default().push(name);
             }
             None => match tensor.as_ref().ok().and_then(|tensor| number(name, tensor, &root)) {
@@ -164,9 +164,9 @@ fn reason(name: &str, root: &[String], used: &BTreeSet<String>, copies: &[[&str;
     (shared < root.len() && BESIDE.are_of(part)).then_some("training state")
 }
 
-/// Returns how many components of `root` name what does not contain the network itself, such as a checkpoint. A module or
-/// dictionary that contains it has a class, or tensors of the network as entries.
-fn around(dict: &StateDict<'_>, root: &[String], used: &BTreeSet<String>) -> usize {
+/// Returns the number of leading components of `root` outside the network, such as the key of a checkpoint entry. The
+/// network begins at the first module with a class, or the first dictionary that contains one of its tensors.
+fn network_depth(dict: &StateDict<'_>, root: &[String], used: &BTreeSet<String>) -> usize {
     let contains = |depth: &usize| {
         let place = root[..*depth].join(".");
         let is_module = dict.modules.get(&place).is_some_and(|module| module.class.is_some());

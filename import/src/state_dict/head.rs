@@ -71,8 +71,13 @@ pub fn leaves(dict: &StateDict<'_>, layers: &Layers) -> Vec<Leaf> {
 fn parent(name: &str) -> Option<&str> {
     match name {
         "" => None,
-        _ => Some(name.rsplit_once('.').map_or("", |(parent, _)| parent)),
+        _ => Some(container(name)),
     }
+}
+
+/// Returns the name of the module that contains a module; that of the root is empty.
+pub fn container(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(container, _)| container)
 }
 
 /// Returns the one name, or the longest name of a module that contains all of them.

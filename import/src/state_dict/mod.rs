@@ -20,6 +20,7 @@ mod parametrization;
 pub mod safetensors;
 mod sidecar;
 mod strides;
+mod values;
 
 #[cfg(test)]
 mod tests;

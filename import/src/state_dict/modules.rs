@@ -9,9 +9,9 @@ use mbvc_runtime::HeadActivation;
 
 use super::account;
 use super::dict::{EXPORT, Module, RESIDUALS, StateDict};
-use super::head::{Content, Leaf};
+use super::head::{Content, Leaf, container};
 use super::kind::{Kind, SEQUENTIAL, is_of_package};
-use super::layers::Layers;
+use super::layers::{Layers, Named};
 use crate::error::{ImportError, Result};
 use crate::text::shorten;
 
@@ -183,9 +183,8 @@ impl<'d> Reader<'d, '_> {
 
     /// Whether the network executes a module: it contains a layer, or is in a `Sequential` or a block.
     fn is_executed(&self, name: &str) -> bool {
-        let parent = name.rsplit_once('.').map_or("", |(parent, _)| parent);
         let is_in_sequential = || {
-            let parent = self.dict.modules.get(parent).filter(|_| !name.is_empty());
+            let parent = self.dict.modules.get(container(name)).filter(|_| !name.is_empty());
             parent.and_then(|parent| parent.class.as_deref()) == Some(SEQUENTIAL)
         };
         self.parts().any(|layer| layer == name || is_inside(layer, name))
@@ -196,9 +195,7 @@ impl<'d> Reader<'d, '_> {
 
     /// The convolutions, normalizations and dense layers.
     fn parts(&self) -> impl Iterator<Item = &str> {
-        let blocks = self.layers.blocks.iter().flat_map(|block| &block.layers);
-        let layers = [&self.layers.stem].into_iter().chain(blocks).chain([&self.layers.head]);
-        let layers = layers.flat_map(|layer| [layer.conv.as_str(), layer.norm.as_str()]);
+        let layers = self.normalized().flat_map(|layer| [layer.conv.as_str(), layer.norm.as_str()]);
         layers.chain(self.layers.dense.iter().map(String::as_str))
     }
 
@@ -309,8 +306,9 @@ impl<'d> Reader<'d, '_> {
         };
         let is_after = |layer: &str| place(layer) < place(name);
         let activations = self.dict.modules.keys().filter(|other| {
-            let is_next = other.rsplit_once('.').map_or("", |(parent, _)| parent) == parent;
-            is_next && matches!(Kind::of(self.dict, other), Some(Kind::Activation(_))) && !self.is_of_head(other)
+            self::container(other) == parent
+                && matches!(Kind::of(self.dict, other), Some(Kind::Activation(_)))
+                && !self.is_of_head(other)
         });
         let mut layers = self.body().chain([head.norm.as_str()]).chain(activations.map(String::as_str));
         let of_parent = |layer: &&str| common(layer, name) == shared;
@@ -322,18 +320,20 @@ impl<'d> Reader<'d, '_> {
 
     /// The convolutions of the body.
     fn body(&self) -> impl Iterator<Item = &str> {
+        self.normalized().map(|layer| layer.conv.as_str())
+    }
+
+    /// The convolutions of the body with their normalizations.
+    fn normalized(&self) -> impl Iterator<Item = &Named> {
         let blocks = self.layers.blocks.iter().flat_map(|block| &block.layers);
-        let layers = [&self.layers.stem].into_iter().chain(blocks).chain([&self.layers.head]);
-        layers.map(|layer| layer.conv.as_str())
+        [&self.layers.stem].into_iter().chain(blocks).chain([&self.layers.head])
     }
 
     /// Adds an activation of the logits. It follows the dense layers in their `Sequential`, or is in a module that contains them.
     fn scores(&mut self, name: &str, activation: HeadActivation) -> Result<()> {
         let classifier = self.layers.dense.last().map_or("", String::as_str);
-        let contains = |module: &str| {
-            module.is_empty() || classifier.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'))
-        };
-        let parent = name.rsplit_once('.').map_or("", |(parent, _)| parent);
+        let contains = |module: &str| is_inside(classifier, module);
+        let parent = container(name);
         let place = |name: &str| self.leaves.iter().position(|leaf| leaf.name == name);
         let last = self.leaves.iter().rposition(|leaf| leaf.content == Content::Dense);
         let container = self.dict.modules.get(parent);

@@ -10,6 +10,7 @@ use mbvc_runtime::{Filter, Fit, Framing, HeadActivation};
 use serde_json::Value;
 
 use super::family::{Family, Sidecars};
+use super::values::{by_index, colors, deviations, numbers, size, whole};
 use crate::error::{ErrorKind, ImportError, Result};
 use crate::options::ConfigFiles;
 use crate::source::Hints;
@@ -354,44 +355,6 @@ fn parsed(bytes: &[u8]) -> std::result::Result<Value, String> {
         return Err(format!("more than {MAX_BYTES} bytes"));
     }
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
-}
-
-fn whole(number: f64) -> Option<usize> {
-    (number.fract() == 0.0 && (1.0..=65536.0).contains(&number)).then_some(number as usize)
-}
-
-/// `224`, `[224, 192]` or `{"height": 224, "width": 192}`, as height and width.
-fn size(value: &Value) -> Option<[usize; 2]> {
-    let of = |value: &Value| value.as_f64().and_then(whole);
-    match value {
-        Value::Array(pair) => match pair.as_slice() {
-            [height, width] => Some([of(height)?, of(width)?]),
-            _ => None,
-        },
-        Value::Object(_) => Some([of(&value["height"])?, of(&value["width"])?]),
-        _ => of(value).map(|edge| [edge; 2]),
-    }
-}
-
-fn numbers<const N: usize>(value: &Value) -> Option<[f64; N]> {
-    let values: Option<Vec<f64>> = value.as_array()?.iter().map(Value::as_f64).collect();
-    values?.try_into().ok()
-}
-
-/// Reads a number for red, green and blue, or one number for all, in a list or not.
-fn colors(value: &Value) -> Option<[f64; 3]> {
-    let one = || value.as_f64().or_else(|| numbers::<1>(value).map(|[all]| all));
-    numbers::<3>(value).or_else(|| one().map(|all| [all; 3]))
-}
-
-fn deviations(value: &Value) -> Option<[f64; 3]> {
-    colors(value).filter(|std| std.iter().all(|std| *std > 0.0))
-}
-
-/// Reads `{"0": "tench", "1": "goldfish"}`, with consecutive numbers from 0.
-fn by_index(value: &Value) -> Option<Vec<String>> {
-    let map = value.as_object()?;
-    (0..map.len()).map(|at| Some(map.get(&at.to_string())?.as_str()?.to_owned())).collect()
 }
 
 /// Returns a center crop of `kept` pixels after resizing the shorter side to `scaled`; `None` if `kept` exceeds it.

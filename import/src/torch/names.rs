@@ -67,7 +67,7 @@ struct Walk<'p, 'a, 's, 'v> {
     places: BTreeMap<String, Ref>,
     queue: VecDeque<Place>,
     entered: HashSet<(Ref, bool)>,
-    /// Whether a dictionary is the attributes of a module, of those that were asked for.
+    /// Whether each dictionary that was checked contains the attributes of a module.
     modules: HashMap<Ref, bool>,
     /// Dictionaries of modules or hooks that were copied.
     copied: HashSet<Ref>,
