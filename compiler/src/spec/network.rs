@@ -4,8 +4,7 @@ use super::resolve::{Resolved, scaled};
 use super::values::{Checker, Given};
 use super::walk::{Draft, RowDraft};
 use super::{
-    BlockRow, DEFAULT_ROUNDING, Head, Isa, MAX_BLOCKS, MAX_CHANNELS, NetworkSpec, Precision, ResidualRule, Stem,
-    choices,
+    BlockRow, DEFAULT_ROUNDING, Head, Isa, MAX_BLOCKS, MAX_CHANNELS, NetworkSpec, ResidualRule, Stem, choices,
 };
 use crate::diagnostic::{Diagnostic, Place, catalog};
 
@@ -160,8 +159,8 @@ fn check_isas(checker: &mut Checker<'_>, draft: &Draft) {
     for (isa, place) in isas.iter().filter(|(isa, _)| !served.contains(isa)) {
         let message = format!("no {} kernels for {}", precision.word(), isa.name());
         let names: Vec<&str> = served.iter().rev().map(|isa| isa.name()).collect();
-        let all = [Precision::F32, Precision::Bf16, Precision::Int8, Precision::Uint8];
-        let with: Vec<&str> = all.iter().filter(|one| Isa::of(**one).contains(isa)).map(|one| one.word()).collect();
+        let served_by = choices::PRECISION.iter().filter(|(_, precision)| Isa::of(*precision).contains(isa));
+        let with: Vec<&str> = served_by.map(|(word, _)| *word).collect();
         let help = format!(
             "remove it, or choose from {}; {} has kernels only for {}",
             names.join(", "),
